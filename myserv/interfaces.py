@@ -1,0 +1,196 @@
+"""
+Every contract, and no logic.
+
+Stream endpoint parsers have no contract here: they implement Twisted's own
+C{IStreamServerEndpointStringParser}.  Twisted has none for datagrams, so the
+two at the end mirror it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
+from twisted.internet.protocol import DatagramProtocol
+from zope.interface import Attribute, Interface
+
+from myserv.events import Event, Peer
+
+
+class IServerContext(Interface):
+    """All of the server that a plugin may touch."""
+
+    name: str = Attribute("The name of the service, as the operator gave it.")
+    reactor: IReactorTime = Attribute("The reactor that serves; a Clock in tests.")
+    portal: Portal | None = Attribute(
+        "Where peers log in, or None: the service was given no authentication."
+    )
+    directory: Path = Attribute(
+        "Where this service may keep files: made with mode 0700 when first read."
+    )
+
+    def emit(event: Event) -> None:
+        """
+        Make a fact known to logs, metrics and consoles.
+        """
+
+    def penalize(peer: Peer, reason: str) -> None:
+        """
+        Count misbehaviour against a peer.
+
+        Args:
+            peer: C{transport.getPeer()}, or the address a datagram came from.
+            reason: What it did, in a few words.
+        """
+
+
+class IProtocolPlugin(Interface):
+    """
+    A protocol that can be hosted.
+
+    This is the common part: provide L{IStreamProtocolPlugin},
+    L{IDatagramProtocolPlugin} or both.
+    """
+
+    name: str = Attribute("What an operator calls it: lower case, digits, hyphens.")
+    description: str = Attribute("One line for --help.")
+    optionsType: type | None = Attribute(
+        "A frozen attrs class of L{myserv.plugin.option} fields, or None."
+    )
+
+
+class IStreamProtocolPlugin(IProtocolPlugin):
+    """A protocol over connections."""
+
+    def buildFactory(context: IServerContext, options: Any) -> IProtocolFactory:
+        """
+        Make the factory that builds one protocol per connection.
+
+        Called once for each service, before its first endpoint opens.
+
+        Args:
+            context: What the plugin may touch of the server.
+            options: An instance of C{optionsType}; C{None} where that is None.
+
+        Raises:
+            ConfigurationError: What the options ask for cannot be had (a file
+                is missing, say).  The server does not start.
+        """
+
+
+class IDatagramProtocolPlugin(IProtocolPlugin):
+    """A protocol over datagrams."""
+
+    answersAnything: bool = Attribute(
+        """
+        True of a protocol that answers whatever it is sent, as echo does.  It
+        is then never handed a datagram from a privileged or a known reflector
+        port, because the answer would start a loop (CVE-2024-2169).
+        """
+    )
+
+    def buildDatagramProtocol(context: IServerContext, options: Any) -> DatagramProtocol:
+        """
+        Make the protocol of one listener.
+
+        Called once for each datagram endpoint, before it opens.  Arguments and
+        errors are those of L{IStreamProtocolPlugin.buildFactory}.
+        """
+
+
+class IDrainable(Interface):
+    """
+    Optional, on a C{Protocol}: it can say goodbye.
+    """
+
+    def drainRequested(deadline: float) -> None:
+        """
+        The server is going away: finish what is under way, then close.
+
+        Args:
+            deadline: Seconds until the connection is closed anyway.
+        """
+
+
+class IEventObserver(Interface):
+    """Wants to know the facts of L{myserv.events}."""
+
+    def observe(event: Event) -> None:
+        """
+        Called for each event, in order, inside the reactor: be quick.
+        """
+
+
+class IDatagramServerEndpoint(Interface):
+    """
+    A place to receive datagrams.  Mirrors C{IStreamServerEndpoint}.
+    """
+
+    def listen(protocol: DatagramProtocol) -> Deferred[IListeningPort]:
+        """
+        Open the socket and hand its datagrams to C{protocol}.
+
+        Returns:
+            Fires with the open port, or fails with C{CannotListenError}.
+
+        Resources:
+            The caller stops the port.
+        """
+
+
+class IDatagramServerEndpointStringParser(Interface):
+    """
+    A Twisted plugin that makes a datagram endpoint out of a string.  Mirrors
+    C{IStreamServerEndpointStringParser}.
+    """
+
+    prefix: str = Attribute("The first word of the strings it parses.")
+
+    def parseDatagramServer(
+        reactor: Any, *args: str, **kwargs: str
+    ) -> IDatagramServerEndpoint:
+        """
+        Args:
+            reactor: Where the endpoint will listen.
+            args: The positional parameters, unescaped.
+            kwargs: The C{key=value} parameters, unescaped.
+
+        Raises:
+            ValueError: The parameters are wrong; its text tells the operator.
+        """
+
+
+class IEndpointWrapper(Interface):
+    """
+    A layer between the wire and a protocol, as C{tls} is.
+
+    In an endpoint string it stands before what it wraps, nearest the protocol
+    first.  One from another package is a Twisted plugin that provides this.
+    """
+
+    prefix: str = Attribute("Its first word in an endpoint string.")
+    description: str = Attribute("One line for the reference.")
+    optionsType: type = Attribute(
+        """
+        A frozen attrs class of L{myserv.plugin.option} fields: the keys it
+        claims.  A key that it does not declare goes to what it wraps.
+        """
+    )
+
+    def wrapFactory(
+        reactor: Any, options: Any, factory: IProtocolFactory
+    ) -> IProtocolFactory:
+        """
+        Put the layer in front of a factory.
+
+        Args:
+            reactor: Where it will listen.
+            options: An instance of C{optionsType}.
+            factory: The factory nearer the protocol.
+
+        Raises:
+            ConfigurationError: The options ask for what cannot be had.
+        """

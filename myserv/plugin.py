@@ -1,0 +1,165 @@
+"""
+What the author of a protocol imports.
+
+The common case is one L{ProtocolPlugin} behind an entry point in the group
+C{myserv.protocols}::
+
+    quotes = ProtocolPlugin("quotes", "a line of wisdom", stream=Quotes)
+
+The other names here are the types that options are made of, the interfaces and
+the error to raise when an option asks for what cannot be had.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.internet.protocol import DatagramProtocol, Factory
+from zope.interface import alsoProvides, implementer
+
+from myserv.errors import ConfigurationError
+from myserv.events import Peer, ProtocolEvent
+from myserv.interfaces import (
+    IDatagramProtocolPlugin,
+    IDrainable,
+    IProtocolPlugin,
+    IServerContext,
+    IStreamProtocolPlugin,
+)
+from myserv.options.declare import option
+from myserv.options.values import Duration, HostPort, IPAddress, IPNetwork, Size
+
+__all__ = [
+    "ConfigurationError",
+    "Duration",
+    "HostPort",
+    "IDatagramProtocolPlugin",
+    "IDrainable",
+    "IPAddress",
+    "IPNetwork",
+    "IProtocolPlugin",
+    "IServerContext",
+    "IStreamProtocolPlugin",
+    "Peer",
+    "ProtocolEvent",
+    "ProtocolPlugin",
+    "ServiceFactory",
+    "Size",
+    "option",
+]
+
+NAME_PATTERN: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+"""A protocol's name: it has to work as a word on a command line."""
+
+
+class ServiceFactory(Factory):
+    """
+    Builds one protocol per connection and keeps what they share.
+
+    @ivar context: The L{IServerContext} of the service.
+    @ivar options: The options object, or C{None}.
+    """
+
+    noisy = False
+
+    def __init__(
+        self, context: IServerContext, options: Any, build: Callable[[], IProtocol]
+    ) -> None:
+        self.context = context
+        self.options = options
+        self._build = build
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """
+        Build the protocol of one connection; it can reach this as C{factory}.
+        """
+        protocol: Any = self._build()
+        protocol.factory = self
+        return protocol
+
+
+@implementer(IProtocolPlugin)
+class ProtocolPlugin:
+    """
+    A protocol that can be hosted, described by its parts.
+
+    @ivar name: What an operator calls it: lower case, digits and hyphens.
+    @ivar description: One line for C{--help}.
+    @ivar optionsType: A frozen attrs class of L{option} fields, or C{None}.
+    @ivar answersAnything: See L{IDatagramProtocolPlugin.answersAnything}.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        *,
+        stream: Callable[..., IProtocol] | None = None,
+        datagram: Callable[..., DatagramProtocol] | None = None,
+        factory: Callable[[IServerContext, Any], IProtocolFactory] | None = None,
+        optionsType: type | None = None,
+        answersAnything: bool = False,
+    ) -> None:
+        """
+        Args:
+            name: The protocol's name.
+            description: One line for C{--help}.
+            stream: The C{Protocol} class, called once per connection; with no
+                arguments, or, when there is an C{optionsType}, with the
+                context and the options.
+            datagram: The C{DatagramProtocol} class, called once per listener
+                in the same way.
+            factory: Instead of C{stream}, for connections that share state:
+                called once with the context and the options.
+            optionsType: The options class.
+            answersAnything: The datagram protocol answers whatever it gets.
+
+        Raises:
+            ValueError: These do not describe a protocol.
+        """
+        if not NAME_PATTERN.fullmatch(name):
+            raise ValueError(
+                f"{name!r} cannot be a protocol's name: use lower case, digits and hyphens"
+            )
+        if stream is not None and factory is not None:
+            raise ValueError(f"{name}: give stream or factory, not both")
+        if stream is None and factory is None and datagram is None:
+            raise ValueError(f"{name}: give stream, factory or datagram")
+        self.name = name
+        self.description = description
+        self.optionsType = optionsType
+        self.answersAnything = answersAnything
+        self._stream = stream
+        self._datagram = datagram
+        self._factory = factory
+        if stream is not None or factory is not None:
+            alsoProvides(self, IStreamProtocolPlugin)
+        if datagram is not None:
+            alsoProvides(self, IDatagramProtocolPlugin)
+
+    def __repr__(self) -> str:
+        return f"<ProtocolPlugin {self.name}>"
+
+    def _arguments(self, context: IServerContext, options: Any) -> tuple[Any, ...]:
+        return () if self.optionsType is None else (context, options)
+
+    def buildFactory(self, context: IServerContext, options: Any) -> IProtocolFactory:
+        """
+        See L{IStreamProtocolPlugin.buildFactory}.
+        """
+        if self._factory is not None:
+            return self._factory(context, options)
+        stream = self._stream
+        assert stream is not None, f"{self.name} has no stream protocol"
+        arguments = self._arguments(context, options)
+        return ServiceFactory(context, options, lambda: stream(*arguments))
+
+    def buildDatagramProtocol(self, context: IServerContext, options: Any) -> DatagramProtocol:
+        """
+        See L{IDatagramProtocolPlugin.buildDatagramProtocol}.
+        """
+        assert self._datagram is not None, f"{self.name} has no datagram protocol"
+        return self._datagram(*self._arguments(context, options))
