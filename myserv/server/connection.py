@@ -1,0 +1,246 @@
+"""
+One accepted stream: what stands between its transport and its protocol.
+
+To the transport a L{Connection} is the protocol, to the protocol it is the
+transport.  Every byte of every stream passes here twice, so the two methods it
+passes through do nothing but count and hand on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import (
+    IFileDescriptorReceiver,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IProtocol,
+    ITransport,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer, providedBy
+from zope.interface.declarations import Provides
+
+from myserv.events import ConnectionEnded, ConnectionStarted, Peer, ProtocolRaised
+from myserv.interfaces import IDrainable
+
+if TYPE_CHECKING:
+    from myserv.server.listener import StreamListener
+
+_PROTOCOL_EXTRAS: Final = (IHalfCloseableProtocol, IHandshakeListener, IFileDescriptorReceiver)
+"""What a transport asks of a protocol beside IProtocol itself."""
+
+
+@implementer(IProtocol, ITransport)
+class Connection:
+    """
+    A peer's connection to a service.
+
+    @ivar number: Counts the connections of this process, from 1.
+    @ivar peer: The peer's address.
+    @ivar bytesReceived: What the protocol was given so far.
+    @ivar bytesSent: What the protocol wrote so far.
+    """
+
+    disconnecting = False
+
+    def __init__(self, listener: StreamListener, protocol: IProtocol, number: int) -> None:
+        self._listener = listener
+        self._protocol: IProtocol | None = protocol
+        self._deliver: Callable[[bytes], object] = protocol.dataReceived
+        self.number = number
+        self.peer: Peer = None
+        self.started = 0.0
+        self.bytesReceived = 0
+        self.bytesSent = 0
+
+    # The protocol side of it: what a transport calls.
+
+    def makeConnection(self, transport: Any) -> None:
+        """
+        The transport is there: introduce it to the protocol.
+        """
+        self._transport = transport
+        self._write: Callable[[bytes], object] = transport.write
+        self.__provides__ = _declaration(self._protocol, transport)
+        self.peer = transport.getPeer()
+        self.started = self._listener.reactor.seconds()
+        self._listener.connectionStarted(self)
+        self._listener.emit(ConnectionStarted(self._listener.service, self.number, self.peer))
+        self._call("makeConnection", self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Bytes came in: the hot path, see the module's head.
+        """
+        self.bytesReceived += len(data)
+        try:
+            self._deliver(data)
+        except Exception:
+            self._raised("dataReceived")
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The transport is gone: tell the protocol, then the listener.
+        """
+        self._call("connectionLost", reason)
+        self._protocol = None
+        self._deliver = _ignore
+        listener = self._listener
+        listener.emit(
+            ConnectionEnded(
+                service=listener.service,
+                number=self.number,
+                peer=self.peer,
+                reason=describeEnd(reason),
+                duration=listener.reactor.seconds() - self.started,
+                bytesReceived=self.bytesReceived,
+                bytesSent=self.bytesSent,
+            )
+        )
+        listener.connectionEnded(self)
+
+    def readConnectionLost(self) -> None:
+        """
+        The peer will send no more (only where the protocol half-closes).
+        """
+        self._call("readConnectionLost")
+
+    def writeConnectionLost(self) -> None:
+        """
+        The peer was told that no more comes (only where the protocol half-closes).
+        """
+        self._call("writeConnectionLost")
+
+    def handshakeCompleted(self) -> None:
+        """
+        The TLS handshake is over (only where the protocol wants to know).
+        """
+        self._call("handshakeCompleted")
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """
+        A descriptor came over a UNIX socket (only where the protocol takes them).
+        """
+        self._call("fileDescriptorReceived", descriptor)
+
+    # The transport side of it: what a protocol calls.
+
+    def write(self, data: bytes) -> None:
+        """
+        Send bytes: the hot path, see the module's head.
+        """
+        self.bytesSent += len(data)
+        self._write(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """
+        Send several pieces as one.
+        """
+        pieces = list(iovec)
+        self.bytesSent += sum(map(len, pieces))
+        self._transport.writeSequence(pieces)
+
+    def loseConnection(self) -> None:
+        """
+        Close when what was written has been sent.
+        """
+        self.disconnecting = True
+        self._transport.loseConnection()
+
+    def abortConnection(self) -> None:
+        """
+        Close at once; what was written and not yet sent is lost.
+        """
+        self.disconnecting = True
+        # A pipe (stdio) has no way to abort.
+        getattr(self._transport, "abortConnection", self._transport.loseConnection)()
+
+    def getPeer(self) -> Any:
+        """
+        Who is at the other end.
+        """
+        return self._transport.getPeer()
+
+    def getHost(self) -> Any:
+        """
+        The address at our end.
+        """
+        return self._transport.getHost()
+
+    def __getattr__(self, name: str) -> Any:
+        # Whatever else a transport can do: producers, TCP options, TLS.
+        if name == "_transport":
+            raise AttributeError(name)
+        return getattr(self._transport, name)
+
+    @property
+    def protocol(self) -> Any:
+        """
+        The protocol; assign another to hand the connection over to it.
+        """
+        return self._protocol
+
+    @protocol.setter
+    def protocol(self, protocol: IProtocol) -> None:
+        self._protocol = protocol
+        self._deliver = protocol.dataReceived
+        self.__provides__ = _declaration(protocol, self._transport)
+
+    # What the listener asks of it.
+
+    def sayGoodbye(self, deadline: float) -> None:
+        """
+        End politely.
+
+        Args:
+            deadline: Seconds until the listener aborts it.
+        """
+        if IDrainable.providedBy(self._protocol):
+            self._call("drainRequested", deadline)
+        else:
+            self.loseConnection()
+
+    def _call(self, name: str, *arguments: object) -> None:
+        try:
+            getattr(self._protocol, name)(*arguments)
+        except Exception:
+            self._raised(name)
+
+    def _raised(self, during: str) -> None:
+        # A bug of the protocol's: it costs this peer its connection, nobody else.
+        self._listener.emit(ProtocolRaised(self._listener.service, self.peer, during, Failure()))
+        if during != "connectionLost":
+            self.abortConnection()
+
+
+def describeEnd(reason: Failure) -> str:
+    """
+    Say in a few words why a connection ended.
+    """
+    if reason.check(ConnectionDone):
+        return "closed"
+    if reason.check(ConnectionAborted):
+        return "aborted"
+    return reason.getErrorMessage().rstrip(".")
+
+
+def _ignore(data: bytes) -> None:
+    """Bytes that come after the end go nowhere."""
+
+
+_declarations: dict[tuple[Any, Any], Any] = {}
+
+
+def _declaration(protocol: Any, transport: Any) -> Any:
+    # A transport asks what its protocol provides, and a protocol what its
+    # transport does: C{ISSLTransport(self.transport, None)}.  The answer is the
+    # same for all connections of a kind, so it is made once for each kind.
+    key = (providedBy(protocol), providedBy(transport))
+    known = _declarations.get(key)
+    if known is None:
+        extras = [each for each in _PROTOCOL_EXTRAS if each.providedBy(protocol)]
+        known = _declarations[key] = Provides(Connection, *extras, *providedBy(transport))
+    return known

@@ -1,0 +1,234 @@
+"""
+Datagrams of one endpoint: what stands between its socket and its protocol.
+
+To the port a L{DatagramChannel} is the protocol, to the protocol it is the
+transport, as a L{myserv.server.connection.Connection} is for a stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IListeningPort, IUDPTransport
+from twisted.internet.protocol import DatagramProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from myserv.events import DatagramsDropped, Event, Peer, ProtocolRaised
+from myserv.interfaces import IDatagramServerEndpoint
+from myserv.server.listener import Listener
+from myserv.server.reflection import (
+    LOOPING_PORTS,
+    OWN_SOCKETS,
+    UNANSWERED_PORTS,
+    OwnSockets,
+)
+
+DROP_REPORT_INTERVAL: Final = 10.0
+"""Seconds between two events about datagrams dropped for one reason: a flood
+must not become a flood of events."""
+
+
+class DatagramListener(Listener):
+    """
+    A listener of datagrams.
+
+    @ivar channel: What the datagrams go through.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        endpoint: str,
+        opener: IDatagramServerEndpoint,
+        protocol: DatagramProtocol,
+        reactor: Any,
+        emit: Callable[[Event], None],
+        *,
+        answersAnything: bool = False,
+        ownSockets: OwnSockets = OWN_SOCKETS,
+    ) -> None:
+        """
+        Args:
+            service: The service's name.
+            endpoint: The endpoint string, for people.
+            opener: The endpoint itself.
+            protocol: The service's protocol for this endpoint.
+            reactor: Tells the time.
+            emit: Takes the events.
+            answersAnything: The protocol is one that a forged source could
+                talk into a loop.
+            ownSockets: The datagram sockets of this process.
+        """
+        super().__init__(service, endpoint, reactor, emit)
+        self._opener = opener
+        self._ownSockets = ownSockets
+        unanswered = UNANSWERED_PORTS if answersAnything else LOOPING_PORTS
+        self.channel = DatagramChannel(self, protocol, unanswered, ownSockets)
+
+    def _open(self) -> Deferred[IListeningPort]:
+        return self._opener.listen(self.channel)
+
+    def _opened(self, port: IListeningPort) -> None:
+        super()._opened(port)
+        self._ownSockets.add(self.address)
+
+    def _close(self, grace: float) -> None:
+        self._ownSockets.remove(self.address)
+        super()._close(grace)
+
+    def _finish(self, grace: float) -> Deferred[None]:
+        self.channel.reportDrops()
+        return succeed(None)
+
+
+@implementer(IUDPTransport)
+class DatagramChannel(DatagramProtocol):
+    """
+    Counts datagrams, keeps unanswerable ones from the protocol, and sends.
+
+    @ivar datagramsReceived: Handed to the protocol so far.
+    @ivar datagramsSent: Written by the protocol so far.
+    @ivar bytesReceived: The bytes of the former.
+    @ivar bytesSent: The bytes of the latter.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        listener: DatagramListener,
+        protocol: DatagramProtocol,
+        unanswered: frozenset[int],
+        ownSockets: OwnSockets,
+    ) -> None:
+        self._listener = listener
+        self._protocol = protocol
+        self._unanswered = unanswered
+        self._ownSockets = ownSockets
+        self._drops: dict[str, _Drops] = {}
+        self.datagramsReceived = 0
+        self.datagramsSent = 0
+        self.bytesReceived = 0
+        self.bytesSent = 0
+
+    # The protocol side of it: what a port calls.
+
+    def logPrefix(self) -> str:
+        """
+        What Twisted's own log lines call it: the service's name.
+        """
+        return self._listener.service
+
+    def makeConnection(self, transport: Any) -> None:
+        """
+        The port is open: introduce ourselves to the protocol.
+        """
+        self._port = transport
+        super().makeConnection(transport)
+        self._protocol.makeConnection(self)
+
+    def doStop(self) -> None:
+        """
+        The port is closed.
+        """
+        super().doStop()
+        self._protocol.doStop()
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        """
+        A datagram came in: hand it on, unless an answer would start a loop.
+
+        Args:
+            datagram: What was sent.
+            addr: C{(host, port)}, or the path of a UNIX socket, C{None} or
+                empty where the sender bound none.
+        """
+        if type(addr) is tuple:
+            port = addr[1]
+            if port in self._unanswered:
+                self._dropped("it came from a port that services answer from", addr)
+                return
+            if port in self._ownSockets.ports and self._ownSockets.sent(addr):
+                self._dropped("it came from a socket of this server", addr)
+                return
+        self.datagramsReceived += 1
+        self.bytesReceived += len(datagram)
+        try:
+            self._protocol.datagramReceived(datagram, addr)
+        except Exception:
+            listener = self._listener
+            listener.emit(ProtocolRaised(listener.service, addr, "datagramReceived", Failure()))
+
+    # The transport side of it: what a protocol calls.
+
+    def write(self, packet: bytes, addr: Any = None) -> None:
+        """
+        Send a datagram; one that the system will not take is counted.
+
+        Args:
+            packet: The whole datagram.
+            addr: Where to, in the form it was received from.
+
+        Raises:
+            MessageLengthError: It is larger than any datagram can be.
+        """
+        if not addr:
+            self._dropped("the sender left no address to answer to", addr)
+            return
+        try:
+            self._port.write(packet, addr)
+        except OSError as error:
+            self._dropped(f"it could not be sent: {error.strerror}", addr)
+        else:
+            self.datagramsSent += 1
+            self.bytesSent += len(packet)
+
+    def writeSequence(self, iovec: Iterable[bytes], addr: Any) -> None:
+        """
+        Send several pieces as one datagram.
+        """
+        self.write(b"".join(iovec), addr)
+
+    def __getattr__(self, name: str) -> Any:
+        # getHost, stopListening, setBroadcastAllowed, joinGroup and the rest.
+        if name == "_port":
+            raise AttributeError(name)
+        return getattr(self._port, name)
+
+    # Counting what is lost.
+
+    def _dropped(self, reason: str, peer: Peer) -> None:
+        drops = self._drops.setdefault(reason, _Drops())
+        drops.count += 1
+        drops.peer = peer
+        now = self._listener.reactor.seconds()
+        if drops.reported is None or now - drops.reported >= DROP_REPORT_INTERVAL:
+            drops.reported = now
+            self._report(reason, drops)
+
+    def reportDrops(self) -> None:
+        """
+        Tell of what was dropped since the last report.
+        """
+        for reason, drops in self._drops.items():
+            if drops.count:
+                self._report(reason, drops)
+
+    def _report(self, reason: str, drops: _Drops) -> None:
+        listener = self._listener
+        listener.emit(
+            DatagramsDropped(listener.service, listener.endpoint, reason, drops.count, drops.peer)
+        )
+        drops.count = 0
+
+
+class _Drops:
+    """Datagrams dropped for one reason since the last report of it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.peer: Peer = None
+        self.reported: float | None = None

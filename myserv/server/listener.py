@@ -1,0 +1,327 @@
+"""
+An endpoint, and the verbs of its life: start, suspend, resume, stop.
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
+
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IProtocol,
+    IProtocolFactory,
+    IProtocolNegotiationFactory,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+from zope.interface import alsoProvides
+
+from myserv.events import (
+    ConnectionRefused,
+    Event,
+    ListenerResumed,
+    ListenerStarted,
+    ListenerStopped,
+    ListenerSuspended,
+    ProtocolRaised,
+)
+from myserv.server.connection import Connection
+from myserv.server.refused import RefusedConnection
+
+STOP_GRACE: Final = 5.0
+"""Seconds that connections have to end by themselves once a listener stops;
+Ranch's default for the same is 5 s."""
+
+_numbers = itertools.count(1)
+
+
+class State(enum.Enum):
+    """Where a listener is in its life."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    LISTENING = "listening"
+    SUSPENDED = "suspended"
+    STOPPING = "stopping"
+
+
+class PausablePort(Protocol):
+    """What the ports of Twisted's reactors can do beside C{IListeningPort}."""
+
+    def stopReading(self) -> None:
+        """Accept nothing more; what arrives waits in the kernel."""
+
+    def startReading(self) -> None:
+        """Accept again."""
+
+
+class Listener:
+    """
+    One endpoint of one service, open or not.
+
+    This half knows the states; L{StreamListener} and
+    L{myserv.server.datagram.DatagramListener} know what comes through.
+
+    @ivar service: The service's name.
+    @ivar endpoint: The endpoint string, in its canonical form.
+    @ivar state: A L{State}.
+    @ivar address: What the socket is bound to while it is open.
+    """
+
+    def __init__(
+        self, service: str, endpoint: str, reactor: Any, emit: Callable[[Event], None]
+    ) -> None:
+        self.service = service
+        self.endpoint = endpoint
+        self.reactor = reactor
+        self.emit = emit
+        self.state = State.STOPPED
+        self.address: IAddress | None = None
+        self._port: IListeningPort | None = None
+        self._starting: Deferred[None] | None = None
+        self._stopping: list[Deferred[None]] = []
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.service} {self.endpoint} {self.state.value}>"
+
+    # What the two kinds differ in.
+
+    def _open(self) -> Deferred[IListeningPort]:
+        raise NotImplementedError
+
+    def _finish(self, grace: float) -> Deferred[None]:
+        raise NotImplementedError
+
+    # The verbs.
+
+    def start(self) -> Deferred[None]:
+        """
+        Open the endpoint.
+
+        Returns:
+            Fires when it is open, or fails with what kept it from opening; the
+            listener is then stopped, and may be started again.
+
+        Raises:
+            RuntimeError: It is not stopped.
+        """
+        if self.state is not State.STOPPED:
+            raise RuntimeError(f"{self!r} cannot start")
+        self.state = State.STARTING
+        opening = maybeDeferred(self._open)
+        opening.addCallbacks(self._opened, self._notOpened)
+        self._starting = opening
+        return opening
+
+    def _opened(self, port: IListeningPort) -> None:
+        self._port = port
+        self._starting = None
+        self.state = State.LISTENING
+        # Twisted's stdio "port" is a connection and has no address of its own.
+        getHost = getattr(port, "getHost", None)
+        self.address = getHost() if getHost is not None else None
+        self.emit(ListenerStarted(self.service, self.endpoint, self.address))
+
+    def _notOpened(self, failure: Failure) -> Failure:
+        self._starting = None
+        self.state = State.STOPPED
+        return failure
+
+    def suspend(self) -> None:
+        """
+        Accept nothing new until L{resume}; connections live on.
+
+        What arrives waits in the kernel's backlog, so pressure reaches the
+        peers.  A listener that is already suspended stays so.
+
+        Raises:
+            RuntimeError: It is not open, or its port cannot pause.
+        """
+        if self.state is State.SUSPENDED:
+            return
+        self._pausable(State.LISTENING, "suspend").stopReading()
+        self.state = State.SUSPENDED
+        self.emit(ListenerSuspended(self.service, self.endpoint))
+
+    def resume(self) -> None:
+        """
+        Accept again, what waited in the backlog first.
+
+        Raises:
+            RuntimeError: It was not suspended.
+        """
+        if self.state is State.LISTENING:
+            return
+        self._pausable(State.SUSPENDED, "resume").startReading()
+        self.state = State.LISTENING
+        self.emit(ListenerResumed(self.service, self.endpoint))
+
+    def _pausable(self, expected: State, verb: str) -> PausablePort:
+        if self.state is not expected or not hasattr(self._port, "stopReading"):
+            raise RuntimeError(f"{self!r} cannot {verb}")
+        return cast(PausablePort, self._port)
+
+    def stop(self, grace: float = STOP_GRACE) -> Deferred[None]:
+        """
+        Close the endpoint and end its connections.
+
+        Args:
+            grace: Seconds that connections have to flush and close before
+                they are aborted.
+
+        Returns:
+            Fires when the socket is closed and the last connection is gone.
+            Stopping a stopped listener fires at once; calling it again while
+            it stops joins the wait.
+        """
+        if self.state is State.STOPPED:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._stopping.append(waiting)
+        if self.state is State.STARTING:
+            assert self._starting is not None
+            self._starting.addCallbacks(lambda _: self._close(grace), lambda _: self._closed())
+        elif self.state is not State.STOPPING:
+            self._close(grace)
+        return waiting
+
+    def _close(self, grace: float) -> None:
+        self.state = State.STOPPING
+        port, self._port = self._port, None
+        stopListening = getattr(port, "stopListening", lambda: None)
+        closing = maybeDeferred(stopListening)
+        closing.addErrback(self._closeFailed)
+        closing.addCallback(lambda _: self._finish(grace))
+        closing.addCallback(lambda _: self.emit(ListenerStopped(self.service, self.endpoint)))
+        closing.addBoth(lambda _: self._closed())
+
+    def _closeFailed(self, failure: Failure) -> None:
+        # The connections have to end all the same.
+        self.emit(ProtocolRaised(self.service, None, "stopListening", failure))
+
+    def _closed(self) -> None:
+        self.state = State.STOPPED
+        self.address = None
+        waiting, self._stopping = self._stopping, []
+        for each in waiting:
+            each.callback(None)
+
+
+class StreamListener(Listener):
+    """
+    A listener of connections.
+
+    @ivar connections: Those that are open now.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        endpoint: str,
+        opener: IStreamServerEndpoint,
+        factory: IProtocolFactory,
+        reactor: Any,
+        emit: Callable[[Event], None],
+    ) -> None:
+        """
+        Args:
+            service: The service's name.
+            endpoint: The endpoint string, for people.
+            opener: The endpoint itself.
+            factory: Builds the service's protocols.
+            reactor: Tells the time.
+            emit: Takes the events.
+        """
+        super().__init__(service, endpoint, reactor, emit)
+        self._opener = opener
+        self._factory = ConnectionFactory(self, factory)
+        self.connections: set[Connection] = set()
+        self._lastGone: Deferred[None] | None = None
+
+    def _open(self) -> Deferred[IListeningPort]:
+        return self._opener.listen(self._factory)
+
+    def _finish(self, grace: float) -> Deferred[None]:
+        if not self.connections:
+            return succeed(None)
+        gone = self._lastGone = Deferred()
+        abort = self.reactor.callLater(grace, self._abortAll)
+        gone.addCallback(lambda _: abort.active() and abort.cancel())
+        for connection in list(self.connections):
+            connection.sayGoodbye(grace)
+        return gone.addCallback(lambda _: None)
+
+    def _abortAll(self) -> None:
+        for connection in list(self.connections):
+            connection.abortConnection()
+
+    def connectionStarted(self, connection: Connection) -> None:
+        """
+        A connection has its transport.
+        """
+        self.connections.add(connection)
+
+    def connectionEnded(self, connection: Connection) -> None:
+        """
+        A connection has lost its transport.
+        """
+        self.connections.discard(connection)
+        if not self.connections and self._lastGone is not None:
+            gone, self._lastGone = self._lastGone, None
+            gone.callback(None)
+
+
+class ConnectionFactory(Factory):
+    """
+    Puts a L{Connection} between each transport and its protocol.
+    """
+
+    noisy = False
+
+    def __init__(self, listener: StreamListener, factory: IProtocolFactory) -> None:
+        self._listener = listener
+        self._factory = factory
+        if IProtocolNegotiationFactory.providedBy(factory):
+            # TLS asks for the ALPN names here.
+            alsoProvides(self, IProtocolNegotiationFactory)
+            self.acceptableProtocols = factory.acceptableProtocols
+
+    def logPrefix(self) -> str:
+        """
+        What Twisted's own log lines call it: the service's name.
+        """
+        return self._listener.service
+
+    def startFactory(self) -> None:
+        """
+        The endpoint opens.
+        """
+        self._factory.doStart()
+
+    def stopFactory(self) -> None:
+        """
+        The endpoint closes.
+        """
+        self._factory.doStop()
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """
+        Build the protocol of an arrival, or turn the arrival away.
+        """
+        listener = self._listener
+        try:
+            protocol: IProtocol | None = self._factory.buildProtocol(addr)
+        except Exception:
+            listener.emit(ProtocolRaised(listener.service, addr, "buildProtocol", Failure()))
+            return RefusedConnection()
+        if protocol is None:
+            reason = "the protocol's factory declined it"
+            listener.emit(ConnectionRefused(listener.service, addr, reason))
+            return RefusedConnection()
+        return Connection(listener, protocol, next(_numbers))

@@ -1,0 +1,36 @@
+"""
+What a refused peer is handed instead of a protocol.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IProtocol
+from zope.interface import implementer
+
+
+@implementer(IProtocol)
+class RefusedConnection:
+    """
+    Aborts its connection as soon as it has one.
+
+    C{buildProtocol} could return C{None} instead, but under any wrapping
+    factory that leaves the socket open.
+    """
+
+    def makeConnection(self, transport: Any) -> None:
+        """
+        Turn the peer away.
+        """
+        getattr(transport, "abortConnection", transport.loseConnection)()
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Bytes of a refused peer go nowhere.
+        """
+
+    def connectionLost(self, reason: object) -> None:
+        """
+        There is nothing to clean up.
+        """
