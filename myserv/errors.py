@@ -9,9 +9,14 @@ never an exception here; it is an event (see L{myserv.events}).
 from __future__ import annotations
 
 import difflib
+import json
+import re
 from collections.abc import Iterable
+from typing import Final
 
 from attrs import evolve, frozen
+
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands in a document: C{("services", "echo", "listen", 0)}."""
@@ -28,8 +33,9 @@ def formatKeyPath(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            bare = part.replace("-", "").replace("_", "").isalnum() and part.isascii()
-            text += ("." if text else "") + (part if bare else f'"{part}"')
+            # JSON's quotes and escapes are TOML's, and keep it all in one line.
+            bare = _BARE_KEY.fullmatch(part)
+            text += ("." if text else "") + (part if bare else json.dumps(part, ensure_ascii=False))
     return text
 
 

@@ -150,7 +150,6 @@ def formatValue(value: object) -> str:
     return str(value)
 
 
-@functools.cache
 def describe(optionsType: type | None) -> tuple[OptionSpec, ...]:
     """
     Describe every option of an options class, in the order it states them.
@@ -163,6 +162,11 @@ def describe(optionsType: type | None) -> tuple[OptionSpec, ...]:
             L{option}, or has a type that no operator could write.  This is the
             plugin author's mistake; the text names class and field.
     """
+    return _describe(optionsType)
+
+
+@functools.cache
+def _describe(optionsType: type | None) -> tuple[OptionSpec, ...]:
     # Defaults are converted by what converts an operator's values.
     from myserv.options.structure import convert
 

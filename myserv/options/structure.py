@@ -9,7 +9,9 @@ is reported.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Mapping
+from datetime import date, time
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -69,6 +71,8 @@ def structure(optionsType: type[T] | None, values: Mapping[str, object]) -> T | 
         return None
     try:
         return optionsType(**converted)
+    except ConfigurationError:
+        raise
     except ValueError as error:
         # A validator of the plugin author's, over several options perhaps.
         raise ConfigurationError(str(error)) from None
@@ -100,9 +104,10 @@ def convert(spec: OptionSpec, value: object) -> Any:
     """
     if not spec.type.many:
         return _convertElement(spec, value)
-    elements = value if isinstance(value, (list, tuple)) else (value,)
+    if not isinstance(value, (list, tuple)):
+        return (_convertElement(spec, value),)
     converted = []
-    for index, element in enumerate(elements):
+    for index, element in enumerate(value):
         try:
             converted.append(_convertElement(spec, element))
         except ValueError as error:
@@ -116,9 +121,11 @@ def _convertElement(spec: OptionSpec, value: object) -> Any:
         return _toEnum(kind, value)
     converted = _CONVERTERS[kind](value)
     if spec.minimum is not None and converted < spec.minimum:
-        raise ValueError(f"{value!r} is too small: the least is {_bound(kind, spec.minimum)}")
+        raise ValueError(
+            f"{written(value)} is too small: the least is {_bound(kind, spec.minimum)}"
+        )
     if spec.maximum is not None and converted > spec.maximum:
-        raise ValueError(f"{value!r} is too large: the most is {_bound(kind, spec.maximum)}")
+        raise ValueError(f"{written(value)} is too large: the most is {_bound(kind, spec.maximum)}")
     return converted
 
 
@@ -130,15 +137,17 @@ def _toEnum(kind: type[enum.Enum], value: object) -> enum.Enum:
     if isinstance(value, kind):
         return value
     for member in kind:
-        if member.value == value:
+        # The second for a number, which is text on a command line.
+        if value in (member.value, str(member.value)):
             return member
     known = [str(member.value) for member in kind]
-    raise ValueError(f"{value!r} is not a choice here{didYouMean(str(value), known)}")
+    raise ValueError(f"{written(value)} is not a choice here{didYouMean(str(value), known)}")
 
 
 def _toText(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{_written(value)} is not text: put it in quotes")
+        advice = "" if isinstance(value, (dict, list)) else ": put it in quotes"
+        raise ValueError(f"{written(value)} is not text{advice}")
     return value
 
 
@@ -147,7 +156,7 @@ def _toBoolean(value: object) -> bool:
         return value
     if isinstance(value, str) and value.lower() in _TRUE | _FALSE:
         return value.lower() in _TRUE
-    raise ValueError(f"{_written(value)} is not a boolean: write true or false")
+    raise ValueError(f"{written(value)} is not a boolean: write true or false")
 
 
 def _toNumber(value: object) -> int:
@@ -158,18 +167,19 @@ def _toNumber(value: object) -> int:
             return int(value)
         except ValueError:
             pass
-    raise ValueError(f"{_written(value)} is not a whole number")
+    raise ValueError(f"{written(value)} is not a whole number")
 
 
 def _toDecimal(value: object) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, str):
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
-            return float(value)
-        except ValueError:
-            pass
-    raise ValueError(f"{_written(value)} is not a number")
+            number = float(value)
+        except (ValueError, OverflowError):
+            number = math.nan
+        # TOML and float() know nan and inf, which pass no comparison or every one.
+        if math.isfinite(number):
+            return number
+    raise ValueError(f"{written(value)} is not a number")
 
 
 def _toDuration(value: object) -> Duration:
@@ -178,7 +188,7 @@ def _toDuration(value: object) -> Duration:
     if isinstance(value, str):
         return Duration.parse(value)
     raise ValueError(
-        f'{_written(value)} is not a duration: write a number and a unit in quotes, such as "30s"'
+        f'{written(value)} is not a duration: write a number and a unit in quotes, such as "30s"'
     )
 
 
@@ -187,15 +197,18 @@ def _toSize(value: object) -> Size:
         return Size.parse(value)
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return Size(value)
-    raise ValueError(f'{_written(value)} is not a size: write bytes, or a unit such as "64KiB"')
+    raise ValueError(f'{written(value)} is not a size: write bytes, or a unit such as "64KiB"')
 
 
 def _toPath(value: object) -> Path:
     if isinstance(value, Path):
         return value
     if isinstance(value, str) and value and "\0" not in value:
-        return Path(value).expanduser()
-    raise ValueError(f"{_written(value)} is not a path")
+        try:
+            return Path(value).expanduser()
+        except RuntimeError:
+            raise ValueError(f"{value!r} is in the home of a user who has none") from None
+    raise ValueError(f"{written(value)} is not a path")
 
 
 def _toHostPort(value: object) -> HostPort:
@@ -216,13 +229,18 @@ def _toIPNetwork(value: object) -> IPNetwork:
     return parseIPNetwork(_toText(value))
 
 
-def _written(value: object) -> str:
+def written(value: object) -> str:
+    """
+    Write a TOML value into a message; of a table or list only that it is one.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list):
         return "a list"
+    if isinstance(value, (date, time)):
+        return str(value)
     return repr(value)
 
 

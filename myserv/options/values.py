@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
+from fractions import Fraction
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -25,8 +27,8 @@ from attrs import frozen
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
-_NUMBER_UNIT: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
-_DURATION_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_NUMBER_UNIT: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+_DURATION_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE_UNITS: Final = {
     "B": 1,
     "kB": 10**3,
@@ -37,6 +39,13 @@ _SIZE_UNITS: Final = {
     "GiB": 2**30,
 }
 _FOLDED_SIZE_UNITS: Final = {unit.lower(): size for unit, size in _SIZE_UNITS.items()}
+
+_HOST_PORT: Final = re.compile(
+    r"(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<host>[^\[\]:\s]+)):(?P<port>[^:]*)"
+)
+
+_MAXIMUM_SIZE_DIGITS: Final = 100
+"""Python reads no more than some thousands; no machine has 10**100 bytes."""
 
 MAXIMUM_PORT: Final = 65535
 
@@ -60,26 +69,29 @@ class Duration(float):
             ValueError: It is anything else.
         """
         wrong = f'{text!r} is not a duration: write a number and ms, s, m, h or d, such as "30s"'
-        compact = text.replace(" ", "")
         seconds = 0.0
         end = 0
-        for match in _NUMBER_UNIT.finditer(compact):
-            if match.start() != end or match[2] not in _DURATION_UNITS:
+        for match in _NUMBER_UNIT.finditer(text):
+            number, unit = float(match[1]), match[2]
+            if match.start() != end or (unit != "ms" and unit not in _DURATION_UNITS):
                 raise ValueError(wrong)
-            seconds += float(match[1]) * _DURATION_UNITS[match[2]]
+            # Not times 0.001, which is no binary fraction: 9ms is 0.009 exactly.
+            seconds += number / 1000 if unit == "ms" else number * _DURATION_UNITS[unit]
             end = match.end()
-        if end == 0 or end != len(compact) or math.isinf(seconds):
+        if end == 0 or end != len(text) or math.isinf(seconds):
             raise ValueError(wrong)
         return cls(seconds)
 
     def __str__(self) -> str:
+        # Only what parse() reads back as the same number will do.
+        seconds = float(self)
         for unit in ("d", "h", "m", "s"):
-            count = self / _DURATION_UNITS[unit]
-            if count >= 1 and count == int(count):
+            count = seconds / _DURATION_UNITS[unit]
+            if count >= 1 and count.is_integer() and count * _DURATION_UNITS[unit] == seconds:
                 return f"{int(count)}{unit}"
-        if 0 < self < 1 and (milliseconds := round(self * 1000)) == self * 1000:
+        if 0 < seconds < 1 and (milliseconds := round(seconds * 1000)) / 1000 == seconds:
             return f"{milliseconds}ms"
-        return f"{float(self):g}s" if float(f"{float(self):g}") == self else f"{float(self)!r}s"
+        return f"{Decimal(repr(seconds)):f}s" if seconds else "0s"
 
     __repr__ = __str__
 
@@ -103,16 +115,17 @@ class Size(int):
         Raises:
             ValueError: It is anything else, or not a whole number of bytes.
         """
-        match = _NUMBER_UNIT.fullmatch(text.strip())
+        match = _NUMBER_UNIT.fullmatch(text)
         unit = _FOLDED_SIZE_UNITS.get((match[2] or "B").lower()) if match else None
-        if match is None or unit is None:
+        if match is None or unit is None or len(match[1]) > _MAXIMUM_SIZE_DIGITS:
             raise ValueError(
                 f'{text!r} is not a size: write a number and B, kB, MB, GB, KiB, MiB or GiB, such as "64KiB"'
             )
-        count = float(match[1]) * unit if "." in match[1] else int(match[1]) * unit
-        if count != int(count):
+        # Not a float: 1.1kB is 1100 bytes exactly.
+        count = Fraction(match[1]) * unit
+        if count.denominator != 1:
             raise ValueError(f"{text!r} is not a whole number of bytes")
-        return cls(int(count))
+        return cls(count.numerator)
 
     def __str__(self) -> str:
         for unit in ("GiB", "MiB", "KiB", "GB", "MB", "kB"):
@@ -143,16 +156,14 @@ class HostPort:
         Raises:
             ValueError: One is missing or wrong.
         """
-        host, colon, port = text.rpartition(":")
-        bracketed = host.startswith("[") and host.endswith("]")
-        if not colon or not host or (":" in host and not bracketed):
+        match = _HOST_PORT.fullmatch(text)
+        if match is None:
             raise ValueError(
                 f'{text!r} is not an address: write "host:port" or "[ipv6]:port", such as "[::1]:80"'
             )
-        if bracketed:
-            host = host[1:-1]
-            parseIPAddress(host)
-        return cls(host, parsePort(port))
+        if match["bracketed"]:
+            parseIPAddress(match["bracketed"])
+        return cls(match["bracketed"] or match["host"], parsePort(match["port"]))
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
