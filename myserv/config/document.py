@@ -33,6 +33,7 @@ _PLAINLY: Final = {
     "Illegal character '\\n'": "the quotes are not closed on this line",
     "Found invalid character '\\n'": "the quotes are not closed on this line",
     "Unterminated string": "the quotes are not closed",
+    "Expected \"'": "the quotes are not closed",
     "Unclosed array": "a list needs a comma or ] here",
     "Unclosed inline table": "a table needs a comma or } here",
     "Invalid statement": "a key or a [table] must stand here",

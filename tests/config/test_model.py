@@ -1,0 +1,251 @@
+"""What a configuration file may hold, and each error as the operator sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from myserv.config.document import parseDocument
+from myserv.config.model import ServerConfig, ServiceConfig, readConfig
+from myserv.errors import ConfigurationError, formatKeyPath
+
+ECHO = """\
+[services.echo]
+protocol = "echo"
+listen = "tcp:7"
+"""
+
+
+def read(text: str) -> ServerConfig:
+    """Read a configuration file of this text."""
+    return readConfig(parseDocument("myserv.toml", text.encode()))
+
+
+def problems(text: str) -> list[str]:
+    """Read a wrong one, and return what the operator is told."""
+    with pytest.raises(ConfigurationError) as caught:
+        read(text)
+    return str(caught.value).splitlines()
+
+
+def test_theSmallestFile() -> None:
+    """A protocol and one endpoint are enough."""
+    assert read(ECHO) == ServerConfig(
+        directory=None,
+        services=(ServiceConfig("echo", "echo", ("tcp:7",), {}, ("services", "echo")),),
+    )
+
+
+def test_everyKey() -> None:
+    """All that a file may hold arrives typed, the protocol's options raw."""
+    config = read("""
+        [services.Chat_2]
+        protocol = "chat.server:Chat"
+        listen = ["tcp:7007", "udp:7007"]
+        [services.Chat_2.options]
+        maxLine = "4KiB"
+        topics = ["a", {b = 1}]
+        [server]
+        directory = "/var/lib/myserv"
+    """)
+    assert config.directory == Path("/var/lib/myserv")
+    assert config.services == (
+        ServiceConfig(
+            name="Chat_2",
+            protocol="chat.server:Chat",
+            listen=("tcp:7007", "udp:7007"),
+            options={"maxLine": "4KiB", "topics": ["a", {"b": 1}]},
+            key=("services", "Chat_2"),
+        ),
+    )
+
+
+def test_servicesAreInTheOrderOfTheFile() -> None:
+    """The order is the operator's, not the alphabet's."""
+    text = "".join(
+        f'[services.{name}]\nprotocol = "echo"\nlisten = "tcp:{port}"\n'
+        for port, name in enumerate(("b", "c", "a", "0"))
+    )
+    assert [service.name for service in read(text).services] == ["b", "c", "a", "0"]
+
+
+NO_SERVICES = 'services: there are none: write [services.NAME] with a "protocol" and a "listen"'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", f"myserv.toml: {NO_SERVICES}"),
+        ("[server]\n[services]", f"myserv.toml:2:2: {NO_SERVICES}"),
+        (
+            "services = 3",
+            "myserv.toml:1:1: services: 3 is not a table: write [services.NAME]",
+        ),
+        (
+            "[[services]]\nprotocol = 'echo'",
+            "myserv.toml:1:3: services: a list is not a table: write [services.NAME]",
+        ),
+        (
+            "[services]\necho = true",
+            "myserv.toml:2:1: services.echo: true is not a table: write [services.NAME]",
+        ),
+        (
+            "server = 'x'\n" + ECHO,
+            "myserv.toml:1:1: server: 'x' is not a table: write [server]",
+        ),
+        (
+            "sevrer.directory = 'x'\n" + ECHO,
+            'myserv.toml:1:1: sevrer: unknown key; did you mean "server"?',
+        ),
+        (
+            ECHO + "[x]",
+            "myserv.toml:4:2: x: unknown key; there is server, services",
+        ),
+        (
+            "[server]\ndirectories = 'x'\n" + ECHO,
+            'myserv.toml:2:1: server.directories: unknown key; did you mean "directory"?',
+        ),
+        (
+            "[server]\ndirectory = 3\n" + ECHO,
+            "myserv.toml:2:1: server.directory: 3 is not a path",
+        ),
+        (
+            ECHO + 'protcol = "x"',
+            'myserv.toml:4:1: services.echo.protcol: unknown key; did you mean "protocol"?',
+        ),
+        (
+            ECHO + "[services.echo.option]",
+            'myserv.toml:4:16: services.echo.option: unknown key; did you mean "options"?',
+        ),
+        (
+            ECHO + "x = 1",
+            "myserv.toml:4:1: services.echo.x: unknown key; there is listen, options, protocol",
+        ),
+        (
+            "[services.echo]\nlisten = 'tcp:7'",
+            (
+                "myserv.toml:1:11: services.echo.protocol: is required:"
+                ' the name of a protocol, or "module:Attribute"'
+            ),
+        ),
+        (
+            "[services.echo]\nprotocol = 'echo'",
+            (
+                "myserv.toml:1:11: services.echo.listen: is required:"
+                ' where to listen, such as "tcp:7007"'
+            ),
+        ),
+        (
+            "[services.echo]\nprotocol = 7\nlisten = 'tcp:7'",
+            "myserv.toml:2:1: services.echo.protocol: 7 is not text: put it in quotes",
+        ),
+        (
+            "[services.echo]\nprotocol = ['echo']\nlisten = 'tcp:7'",
+            "myserv.toml:2:1: services.echo.protocol: a list is not text",
+        ),
+        (
+            "[services.echo]\nprotocol = 'echo'\nlisten = 5",
+            "myserv.toml:3:1: services.echo.listen: 5 is not text: put it in quotes",
+        ),
+        (
+            "[services.echo]\nprotocol = 'echo'\nlisten = {tcp = 5}",
+            "myserv.toml:3:1: services.echo.listen: a table is not text",
+        ),
+        (
+            "[services.echo]\nprotocol = 'echo'\nlisten = []",
+            (
+                "myserv.toml:3:1: services.echo.listen:"
+                ' is empty: write where to listen, such as "tcp:7007"'
+            ),
+        ),
+        (
+            "[services.echo]\nprotocol = 'echo'\nlisten = [\n'tcp:1',\n  7,\n]",
+            "myserv.toml:5:3: services.echo.listen[1]: 7 is not text: put it in quotes",
+        ),
+        (
+            ECHO + "options = 'x'",
+            (
+                "myserv.toml:4:1: services.echo.options:"
+                " 'x' is not a table: write [services.NAME.options]"
+            ),
+        ),
+        (
+            ECHO + "[[services.echo.options]]",
+            (
+                "myserv.toml:4:17: services.echo.options:"
+                " a list is not a table: write [services.NAME.options]"
+            ),
+        ),
+        (
+            "[services.echo]\nprotocol = 'echo'\nlisten = ['tcp:7', 'udp:7', 'tcp:7']",
+            (
+                "myserv.toml:3:29: services.echo.listen[2]:"
+                " 'tcp:7' is taken: it stands at myserv.toml:3:11 already"
+            ),
+        ),
+        (
+            ECHO + "[services.b]\nprotocol = 'echo'\nlisten = ['tcp:7']",
+            (
+                "myserv.toml:6:11: services.b.listen[0]:"
+                " 'tcp:7' is taken: it stands at myserv.toml:3:1 already"
+            ),
+        ),
+        (
+            # The first service of the file's mention is not the first to listen.
+            "[services.echo.options]\n[services.b]\nprotocol = 'echo'\nlisten = 'tcp:7'\n" + ECHO,
+            (
+                "myserv.toml:7:1: services.echo.listen:"
+                " 'tcp:7' is taken: it stands at myserv.toml:4:1 already"
+            ),
+        ),
+    ],
+)
+def test_oneMistakeIsOneProblem(text: str, expected: str) -> None:
+    """Each mistake is said once, at its place, with what would be right."""
+    assert problems(text) == [expected]
+
+
+@pytest.mark.parametrize("name", ["a b", "", "é", "a.b", "a/b", "-a", "_a", "..", "a:1"])
+def test_namesThatNoServiceMayHave(name: str) -> None:
+    """A name has to do as a word, a label and a directory."""
+    [problem] = problems(ECHO.replace("echo]", f'"{name}"]', 1))
+    assert problem == (
+        f"myserv.toml:1:11: {formatKeyPath(('services', name))}: cannot be a service's name:"
+        " use letters, digits, - and _, a letter or digit first"
+    )
+
+
+@pytest.mark.parametrize("name", ["a", "A-b_9", "0", "a-", "a_"])
+def test_namesThatAServiceMayHave(name: str) -> None:
+    """Letters of either case, digits, hyphens and underscores."""
+    assert read(ECHO.replace("echo]", f"{name}]")).services[0].name == name
+
+
+def test_everyProblemIsReportedAtOnce() -> None:
+    """One run tells everything, in the order of the file."""
+    text = """\
+sevrer = 1
+server.directry = "x"
+services.a = 3
+[services."b c"]
+protocol = 3
+listen = ["tcp:7", 7, "tcp:7"]
+[services.d]
+lisen = "tcp:7"
+listen = []
+options = 0
+"""
+    assert [problem.split(": ")[:2] for problem in problems(text)] == [
+        ["myserv.toml:1:1", "sevrer"],
+        ["myserv.toml:2:8", "server.directry"],
+        ["myserv.toml:3:10", "services.a"],
+        ["myserv.toml:4:11", 'services."b c"'],
+        ["myserv.toml:5:1", 'services."b c".protocol'],
+        ["myserv.toml:6:20", 'services."b c".listen[1]'],
+        ["myserv.toml:6:23", 'services."b c".listen[2]'],
+        ["myserv.toml:7:11", "services.d.protocol"],
+        ["myserv.toml:8:1", "services.d.lisen"],
+        ["myserv.toml:9:1", "services.d.listen"],
+        ["myserv.toml:10:1", "services.d.options"],
+    ]
