@@ -55,7 +55,7 @@ def optionsTable(optionsType: type | None, heading: str, spell: Callable[[Option
     """
     specs = describe(optionsType)
     if not specs:
-        return "It has no options.\n"
+        return "None.\n"
     rows = [(heading, "Type", "Default", "What it does"), ("---",) * 4]
     for spec in specs:
         kind = spec.type.name.replace("|", " or ")
@@ -129,20 +129,21 @@ def _fieldsOf(valueType: type) -> Iterator[tuple[str, str]]:
 def protocolPages() -> Pages:
     """One page for each built-in protocol, and their list."""
     pages = {}
-    distribution = importlib.metadata.distribution("myserv")
-    for entry in distribution.entry_points.select(group="myserv.protocols"):
+    for entry in importlib.metadata.entry_points(group="myserv.protocols"):
+        if entry.dist is None or entry.dist.name != "myserv":
+            continue
         try:
             plugin = entry.load()
         except (ImportError, AttributeError) as error:
             logger.warning("the protocol %s cannot be described: %s", entry.name, error)
             continue
-        pages[f"protocols/{plugin.name}.md"] = _protocolPage(plugin, entry.module)
+        pages[f"protocols/{plugin.name}.md"] = _protocolPage(plugin)
     if not pages:
         logger.warning("there are no built-in protocols; is myserv installed?")
     return pages | {"protocols.md": _contents("Built-in protocols", "protocols/*")}
 
 
-def _protocolPage(plugin: Any, module: str) -> str:
+def _protocolPage(plugin: Any) -> str:
     kinds = [
         name
         for name, interface in (
@@ -151,16 +152,25 @@ def _protocolPage(plugin: Any, module: str) -> str:
         )
         if interface.providedBy(plugin)
     ]
-    prose, _ = takeApart(importlib.import_module(module.rpartition(".")[0]))
     parts = [
         f"# {plugin.name}\n",
-        f"{toMarkdown(plugin.description)}\n",
-        f"Endpoints: {' and '.join(kinds)}.\n",
+        f"{_sentence(plugin.description)} Endpoints: {' and '.join(kinds)}.\n",
     ]
-    if prose and prose.rstrip(".") != plugin.description:
-        parts.append(prose + "\n")
+    if getattr(plugin, "answersAnything", False):
+        parts.append(_ANSWERS_ANYTHING)
     parts += ["## Options\n", _spellings(plugin.optionsType)]
     return "\n".join(parts)
+
+
+_ANSWERS_ANYTHING: Final = """\
+It answers whatever it is sent, so it is not given datagrams from a privileged port or from one that is
+known to answer too: two such servers could keep each other busy for ever (CVE-2024-2169).
+"""
+
+
+def _sentence(text: str) -> str:
+    text = toMarkdown(text).rstrip(".")
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _spellings(optionsType: type | None) -> str:
@@ -178,14 +188,25 @@ def endpointPages() -> Pages:
     if prefixes is None:
         return {}
     pages = {}
-    for name, prefix in prefixes.BUILT_IN.items():
-        kind = getattr(prefix.kind, "value", prefix.kind)
-        parts = [f"# {name}\n", f"{toMarkdown(prefix.description)}\n", f"Kind: {kind}.\n"]
-        if example := getattr(prefix, "example", None):
-            parts.append(f"```text\n{example}\n```\n")
-        parts += ["## Parameters\n", optionsTable(prefix.optionsType, "Parameter", _parameter)]
-        pages[f"endpoints/{name}.md"] = "\n".join(parts)
+    for prefix in prefixes.BUILT_IN.values():
+        kinds = " or ".join(kind.value for kind in prefix.kinds)
+        pages[f"endpoints/{prefix.name}.md"] = _endpointPage(
+            prefix, prefix.name, f"A place to listen, for a {kinds} protocol.", prefix.example
+        )
+    for wrapper in prefixes.WRAPPERS.values():
+        kind = "A layer: what it wraps comes after it in the string."
+        pages[f"endpoints/{wrapper.prefix}.md"] = _endpointPage(
+            wrapper, wrapper.prefix, kind, getattr(wrapper, "example", None)
+        )
     return pages | {"endpoints.md": _contents("Endpoint prefixes", "endpoints/*")}
+
+
+def _endpointPage(described: Any, name: str, kind: str, example: str | None) -> str:
+    parts = [f"# {name}\n", f"{_sentence(described.description)} {kind}\n"]
+    if example:
+        parts.append(f"```text\n{example}\n```\n")
+    parts += ["## Parameters\n", optionsTable(described.optionsType, "Parameter", _parameter)]
+    return "\n".join(parts)
 
 
 def _parameter(spec: OptionSpec) -> str:
@@ -213,7 +234,8 @@ def apiPages(config: Any) -> Pages:
     """One page for each module whose names others may import, and their list."""
     pages = {}
     for name, summary in API.items():
-        if importlib.util.find_spec(name) is not None:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None:
             pages[f"api/{name}.rst"] = _apiPage(name, summary, config)
     return pages | {"api.md": _contents("Python", "api/*")}
 
