@@ -72,6 +72,7 @@ def structure(optionsType: type[T] | None, values: Mapping[str, object]) -> T | 
     try:
         return optionsType(**converted)
     except ConfigurationError:
+        # An EndpointError is a ValueError too, and has problems to keep.
         raise
     except ValueError as error:
         # A validator of the plugin author's, over several options perhaps.

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myserv.errors import ConfigurationError, Problem
+from myserv.errors import ConfigurationError, EndpointError, Problem
 from myserv.options.declare import describe, option
 from myserv.options.structure import ElementError, convert, structure, written
 from myserv.options.values import Duration, HostPort, IPAddress, IPNetwork, Size
@@ -230,7 +230,7 @@ class Limits:
 
     def __attrs_post_init__(self) -> None:
         if self.name == "many":
-            raise ConfigurationError([Problem("first", ("low",)), Problem("second", ("high",))])
+            raise EndpointError([Problem("first", ("low",)), Problem("second", ("high",))])
         if self.low > self.high:
             raise ValueError("low is above high")
 
@@ -281,7 +281,7 @@ def test_anAuthorsValidator() -> None:
 
 
 def test_anAuthorsValidatorThatNamesItsKeys() -> None:
-    """A ConfigurationError of the author's keeps its problems."""
+    """A ConfigurationError of the author's keeps its problems, an EndpointError too."""
     assert problems(Limits, {"name": "many"}) == (
         Problem("first", ("low",)),
         Problem("second", ("high",)),
