@@ -1,0 +1,3 @@
+"""
+Chargen (RFC 864): characters without end.
+"""

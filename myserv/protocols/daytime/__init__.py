@@ -1,0 +1,3 @@
+"""
+Daytime (RFC 867): the date and time, for people.
+"""

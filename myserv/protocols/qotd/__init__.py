@@ -1,0 +1,3 @@
+"""
+Quote of the day (RFC 865): one short message.
+"""

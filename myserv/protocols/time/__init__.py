@@ -1,0 +1,3 @@
+"""
+Time (RFC 868): the time, for programs.
+"""
