@@ -42,5 +42,5 @@ class Observers:
         for observer in self._observers:
             try:
                 observer.observe(event)
-            except Exception:
+            except Exception:  # noqa: BLE001 - one observer must not blind the others
                 _log.failure("{observer!r} raised on {event!r}", observer=observer, event=event)

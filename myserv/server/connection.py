@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IFileDescriptorReceiver,
     IHalfCloseableProtocol,
@@ -78,7 +78,7 @@ class Connection:
         self.bytesReceived += len(data)
         try:
             self._deliver(data)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the author's bug, see _raised
             self._raised("dataReceived")
 
     def connectionLost(self, reason: Failure) -> None:
@@ -206,7 +206,7 @@ class Connection:
     def _call(self, name: str, *arguments: object) -> None:
         try:
             getattr(self._protocol, name)(*arguments)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the author's bug, see _raised
             self._raised(name)
 
     def _raised(self, during: str) -> None:
@@ -224,6 +224,8 @@ def describeEnd(reason: Failure) -> str:
         return "closed"
     if reason.check(ConnectionAborted):
         return "aborted"
+    if reason.check(ConnectionLost):
+        return "lost"
     return reason.getErrorMessage().rstrip(".")
 
 

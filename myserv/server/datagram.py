@@ -108,6 +108,7 @@ class DatagramChannel(DatagramProtocol):
         self._protocol = protocol
         self._unanswered = unanswered
         self._ownSockets = ownSockets
+        self._connected = False
         self._drops: dict[str, _Drops] = {}
         self.datagramsReceived = 0
         self.datagramsSent = 0
@@ -158,7 +159,7 @@ class DatagramChannel(DatagramProtocol):
         self.bytesReceived += len(datagram)
         try:
             self._protocol.datagramReceived(datagram, addr)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the author's bug, which costs this datagram only
             listener = self._listener
             listener.emit(ProtocolRaised(listener.service, addr, "datagramReceived", Failure()))
 
@@ -175,7 +176,7 @@ class DatagramChannel(DatagramProtocol):
         Raises:
             MessageLengthError: It is larger than any datagram can be.
         """
-        if not addr:
+        if not addr and not self._connected:
             self._dropped("the sender left no address to answer to", addr)
             return
         try:
@@ -186,7 +187,14 @@ class DatagramChannel(DatagramProtocol):
             self.datagramsSent += 1
             self.bytesSent += len(packet)
 
-    def writeSequence(self, iovec: Iterable[bytes], addr: Any) -> None:
+    def connect(self, host: str, port: int) -> None:
+        """
+        Exchange datagrams with one peer only; C{write} then needs no address.
+        """
+        self._connected = True
+        self._port.connect(host, port)
+
+    def writeSequence(self, iovec: Iterable[bytes], addr: Any = None) -> None:
         """
         Send several pieces as one datagram.
         """

@@ -114,8 +114,7 @@ class Listener:
         if self.state is not State.STOPPED:
             raise RuntimeError(f"{self!r} cannot start")
         self.state = State.STARTING
-        opening = maybeDeferred(self._open)
-        opening.addCallbacks(self._opened, self._notOpened)
+        opening = maybeDeferred(self._open).addCallbacks(self._opened, self._notOpened)
         self._starting = opening
         return opening
 
@@ -228,6 +227,7 @@ class StreamListener(Listener):
         factory: IProtocolFactory,
         reactor: Any,
         emit: Callable[[Event], None],
+        wrap: Callable[[IProtocolFactory], IProtocolFactory] = lambda factory: factory,
     ) -> None:
         """
         Args:
@@ -237,10 +237,12 @@ class StreamListener(Listener):
             factory: Builds the service's protocols.
             reactor: Tells the time.
             emit: Takes the events.
+            wrap: Puts the endpoint's wrappers between the connections and the
+                wire.
         """
         super().__init__(service, endpoint, reactor, emit)
         self._opener = opener
-        self._factory = ConnectionFactory(self, factory)
+        self._factory = wrap(ConnectionFactory(self, factory))
         self.connections: set[Connection] = set()
         self._lastGone: Deferred[None] | None = None
 
@@ -317,7 +319,7 @@ class ConnectionFactory(Factory):
         listener = self._listener
         try:
             protocol: IProtocol | None = self._factory.buildProtocol(addr)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the author's bug, which costs this arrival only
             listener.emit(ProtocolRaised(listener.service, addr, "buildProtocol", Failure()))
             return RefusedConnection()
         if protocol is None:

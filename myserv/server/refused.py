@@ -25,6 +25,11 @@ class RefusedConnection:
         """
         getattr(transport, "abortConnection", transport.loseConnection)()
 
+    def connectionMade(self) -> None:
+        """
+        Never called: the peer is gone by then.
+        """
+
     def dataReceived(self, data: bytes) -> None:
         """
         Bytes of a refused peer go nowhere.

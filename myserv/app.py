@@ -1,0 +1,98 @@
+"""
+For C{.tac} files: a server as an ordinary C{IService}.
+
+A deployment is a few lines of Python that C{twistd -y} runs::
+
+    application = service.Application("echo")
+    makeService("echo", listen=["tcp:7007"]).setServiceParent(application)
+
+These functions are for files that twistd runs: a mistake ends the program with
+one line and exit code 1.  A program that wants exceptions instead calls
+L{myserv.server.plan.planServices} and L{myserv.server.build.buildServer}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from twisted.application.service import IService
+from twisted.cred.portal import Portal
+
+from myserv.config.model import ServiceConfig
+from myserv.discovery import installedPlugins
+from myserv.interfaces import IEventObserver, IProtocolPlugin
+from myserv.server.plan import OnePlugin, planServices
+from myserv.tap import makeTwistdServer, oneLinePerMistake, serveFile
+
+
+def makeService(
+    protocol: str | IProtocolPlugin,
+    *,
+    listen: str | Iterable[str],
+    options: Mapping[str, object] | None = None,
+    name: str | None = None,
+    directory: Path | None = None,
+    portal: Portal | None = None,
+    observers: Iterable[IEventObserver] = (),
+) -> IService:
+    """
+    Make a service of a protocol.
+
+    Args:
+        protocol: A registered name, C{"module:Attribute"}, or a plugin.
+        listen: One endpoint string, or several.
+        options: The protocol's options, as a configuration file has them.
+        name: What to call the service; the protocol's name when omitted.
+        directory: Where the service may keep files.
+        portal: Where its peers log in.
+        observers: Who is told of events, beside the log.
+
+    Returns:
+        A service to give a parent; it opens its endpoints when it starts.
+
+    Raises:
+        SystemExit: Something is wrong with what was asked for.
+    """
+    with oneLinePerMistake():
+        registry = installedPlugins()
+        plugin = registry.find(protocol) if isinstance(protocol, str) else protocol
+        request = ServiceConfig(
+            name=name or plugin.name,
+            protocol=plugin.name,
+            listen=(listen,) if isinstance(listen, str) else tuple(listen),
+            options=options or {},
+            key=(),
+        )
+        server: IService = makeTwistdServer(
+            planServices([request], OnePlugin(plugin)),
+            directory=directory,
+            portal=portal,
+            observers=tuple(observers),
+        )
+        return server
+
+
+def makeServer(
+    config: str | Path,
+    *,
+    portal: Portal | None = None,
+    observers: Iterable[IEventObserver] = (),
+) -> IService:
+    """
+    Make a server of a configuration file.
+
+    Args:
+        config: The file.
+        portal: Where peers log in.
+        observers: Who is told of events, beside the log.
+
+    Returns:
+        A service to give a parent.
+
+    Raises:
+        SystemExit: Something is wrong with the file.
+    """
+    with oneLinePerMistake():
+        server: IService = serveFile(config, portal=portal, observers=tuple(observers))
+        return server

@@ -1,0 +1,59 @@
+"""
+The C{myserv} command: what is done beside serving, which is twistd's part.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import myserv
+from myserv.cli.check import check
+from myserv.cli.new import createPackage, summary
+from myserv.tap import listProtocols, oneLinePerMistake
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command.
+
+    Args:
+        arguments: Its words; those of the process when omitted.
+
+    Returns:
+        The exit code.
+    """
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    with oneLinePerMistake():
+        if chosen.command == "check":
+            text = check(chosen.file)
+        elif chosen.command == "new":
+            text = summary(createPackage(chosen.name, chosen.directory))
+        else:
+            text = listProtocols()
+    print(text)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="myserv",
+        description="Serve with twistd: twistd -n myserv --help. This command does the rest.",
+    )
+    parser.add_argument("--version", action="version", version=f"myserv {myserv.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    checking = commands.add_parser("check", help="validate a configuration file without listening")
+    checking.add_argument("file", metavar="FILE", help="the TOML file")
+    making = commands.add_parser("new", help="write a small package with a protocol of your own")
+    making.add_argument("name", metavar="NAME", help="the protocol's name, such as quotes")
+    making.add_argument(
+        "--directory",
+        metavar="DIR",
+        type=Path,
+        default=Path(),
+        help="where to put it (here)",
+    )
+    commands.add_parser("protocols", help="list the protocols that are installed")
+    return parser

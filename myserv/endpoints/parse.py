@@ -1,0 +1,412 @@
+"""
+From an endpoint string to a place to listen.
+
+A string is a chain of prefixes, nearest the protocol first: any number of
+wrappers, then the place itself.  A key belongs to the prefix it follows; one
+that this prefix does not declare belongs to whichever other part of the chain
+does, and it is an error when none does or more than one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from attrs import evolve, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from zope.interface import implementer
+
+from myserv.endpoints.grammar import Parameter, join, split
+from myserv.endpoints.kind import Kind
+from myserv.endpoints.prefixes import (
+    BUILT_IN,
+    Prefix,
+    findDatagramParser,
+    findStreamParser,
+    findWrapper,
+    isPrefix,
+    knownPrefixes,
+)
+from myserv.endpoints.stock import callParser, declaredKeys
+from myserv.errors import ConfigurationError, EndpointError, didYouMean, formatKeyPath
+from myserv.interfaces import IDatagramServerEndpoint, IEndpointWrapper
+from myserv.options.declare import describe, formatValue
+from myserv.options.structure import structure
+from myserv.options.values import parseIPAddress
+
+_TLS: Final = "tls"
+
+
+@frozen
+class Layer:
+    """
+    A wrapper as a string asks for it.
+
+    @ivar wrapper: The wrapper.
+    @ivar options: An instance of its C{optionsType}.
+    """
+
+    wrapper: IEndpointWrapper = field(eq=False)
+    options: Any
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """
+        What it is in a string.
+        """
+        return (
+            Parameter(self.wrapper.prefix),
+            *_parameters(self.wrapper.optionsType, self.options),
+        )
+
+
+@frozen
+class Place:
+    """
+    A prefix of this package as a string asks for it.
+
+    @ivar prefix: The prefix.
+    @ivar options: An instance of its C{optionsType}.
+    """
+
+    prefix: Prefix
+    options: Any
+
+    @property
+    def kind(self) -> Kind:
+        """What comes through it."""
+        kinds = self.prefix.kinds
+        if len(kinds) == 1:
+            return kinds[0]
+        return Kind.DATAGRAM if self.options.type.value == "DGRAM" else Kind.STREAM
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """
+        What it is in a string.
+        """
+        return (Parameter(self.prefix.name), *_parameters(self.prefix.optionsType, self.options))
+
+    def open(self, reactor: Any) -> Any:
+        """
+        Make Twisted's endpoint, or ours for datagrams.
+        """
+        datagram = self.kind is Kind.DATAGRAM
+        opener = self.prefix.openDatagram if datagram else self.prefix.openStream
+        assert opener is not None
+        return opener(reactor, self.options)
+
+
+@frozen
+class ForeignPlace:
+    """
+    A prefix of another package as a string asks for it.
+
+    @ivar parser: The package's parser.
+    @ivar name: Its prefix.
+    """
+
+    parser: Any = field(eq=False)
+    name: str
+    kind: Kind
+    positionals: tuple[str, ...]
+    keys: tuple[tuple[str, str], ...]
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """
+        What it is in a string.
+        """
+        return (
+            Parameter(self.name),
+            *map(Parameter, self.positionals),
+            *(Parameter(value, key) for key, value in self.keys),
+        )
+
+    def open(self, reactor: Any) -> Any:
+        """
+        Let the other package make its endpoint.
+        """
+        method = _parserMethod(self.parser, self.kind)
+        return callParser(method, self.name, reactor, self.positionals, dict(self.keys))
+
+
+@frozen
+class Endpoint:
+    """
+    A place to listen and the layers over it, checked but not open.
+
+    @ivar layers: The wrappers, nearest the protocol first.
+    @ivar place: What is listened on.
+    """
+
+    layers: tuple[Layer, ...]
+    place: Place | ForeignPlace
+
+    @property
+    def kind(self) -> Kind:
+        """What comes through it."""
+        return self.place.kind
+
+    def __str__(self) -> str:
+        """
+        The string in its canonical form, which parses to an equal endpoint.
+        """
+        parts = (*self.layers, self.place)
+        return join(tuple(each for part in parts for each in part.parameters()))
+
+    def openStream(self, reactor: Any) -> StreamEndpoint:
+        """
+        Make a stream endpoint to listen with.
+
+        Raises:
+            EndpointError: A file that it names is missing or wrong.
+        """
+        assert self.kind is Kind.STREAM
+        return StreamEndpoint(reactor, self.layers, self.place.open(reactor))
+
+    def openDatagram(self, reactor: Any) -> IDatagramServerEndpoint:
+        """
+        Make a datagram endpoint to listen with.
+
+        Raises:
+            EndpointError: What it names is missing or wrong.
+        """
+        assert self.kind is Kind.DATAGRAM
+        opened: IDatagramServerEndpoint = self.place.open(reactor)
+        return opened
+
+
+@implementer(IStreamServerEndpoint)
+class StreamEndpoint:
+    """
+    Listens at a place through layers.
+
+    @ivar place: The place, without the layers.
+    """
+
+    def __init__(
+        self, reactor: Any, layers: tuple[Layer, ...], place: IStreamServerEndpoint
+    ) -> None:
+        self._reactor = reactor
+        self._layers = layers
+        self.place = place
+
+    def wrap(self, factory: IProtocolFactory) -> IProtocolFactory:
+        """
+        Put the layers in front of a factory.
+        """
+        for layer in self._layers:
+            factory = layer.wrapper.wrapFactory(self._reactor, layer.options, factory)
+        return factory
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """
+        Accept connections and hand them through the layers.
+        """
+        return self.place.listen(self.wrap(protocolFactory))
+
+
+def parseEndpoint(text: str) -> Endpoint:
+    """
+    Read an endpoint string.
+
+    Args:
+        text: Such as C{"tls:certs=/etc/certs:tcp:443"}.
+
+    Raises:
+        EndpointError: With a problem for each thing that is wrong with it.
+    """
+    try:
+        segments = _assignKeys(_segments(split(text)))
+        *outer, last = segments
+        return Endpoint(tuple(map(_layer, outer)), _place(last))
+    except ConfigurationError as error:
+        raise EndpointError(
+            [evolve(each, message=f'in "{text}": {each.message}') for each in error.problems]
+        ) from None
+
+
+@frozen
+class _Segment:
+    """
+    One prefix of a chain with what was written after it.
+
+    @ivar claims: The keys it declares; C{None} when it takes any.
+    """
+
+    prefix: str
+    claims: frozenset[str] | None
+    isWrapper: bool
+    positionals: tuple[str, ...] = ()
+    keys: tuple[tuple[str, str], ...] = ()
+
+
+def _segments(parameters: tuple[Parameter, ...]) -> list[_Segment]:
+    segments: list[_Segment] = []
+    for parameter in parameters:
+        if parameter.key is not None and segments:
+            segments[-1] = evolve(
+                segments[-1], keys=(*segments[-1].keys, (parameter.key, parameter.value))
+            )
+        elif segments and not segments[-1].isWrapper:
+            segments[-1] = evolve(
+                segments[-1], positionals=(*segments[-1].positionals, parameter.value)
+            )
+        elif segments and segments[-1].prefix == _TLS and not isPrefix(parameter.value.lower()):
+            # Twisted's own form, tls:DIRECTORY:PORT:BACKLOG:INTERFACE.
+            named = ("certs", parameter.value)
+            written = segments.pop()
+            segments.append(evolve(written, keys=(*written.keys, named)))
+            segments.append(_segment("tcp6"))
+        else:
+            segments.append(_segment(str(parameter)))
+    last = segments[-1]
+    if last.isWrapper:
+        raise EndpointError(f"{last.prefix} has to wrap a place to listen: end it in :tcp:PORT")
+    if len(segments) > 1 and last.prefix == "tcp6" and not last.positionals:
+        return [*segments[:-1], _withDefaultPort(segments)]
+    return segments
+
+
+def _withDefaultPort(segments: list[_Segment]) -> _Segment:
+    # Only Twisted's form of tls: has a default port, that of HTTPS.
+    last = segments[-1]
+    written = {key for segment in segments for key, _ in segment.keys}
+    return last if "port" in written else evolve(last, positionals=("443",))
+
+
+def _segment(word: str) -> _Segment:
+    prefix = word.lower()
+    if prefix in BUILT_IN:
+        declared = {spec.name for spec in describe(BUILT_IN[prefix].optionsType)}
+        return _Segment(prefix, frozenset(declared), isWrapper=False)
+    wrapper = findWrapper(prefix)
+    if wrapper is not None:
+        declared = {spec.name for spec in describe(wrapper.optionsType)}
+        return _Segment(prefix, frozenset(declared), isWrapper=True)
+    for kind, parser in _foreignParsers(prefix):
+        claims = declaredKeys(_parserMethod(parser, kind))
+        return _Segment(prefix, claims, isWrapper=False)
+    if word.isdigit():
+        raise EndpointError(f'there is no prefix; did you mean "tcp:{word}" or "udp:{word}"?')
+    raise EndpointError(f'there is no prefix "{word}"{didYouMean(prefix, knownPrefixes())}')
+
+
+def _foreignParsers(prefix: str) -> list[tuple[Kind, Any]]:
+    found = ((Kind.STREAM, findStreamParser(prefix)), (Kind.DATAGRAM, findDatagramParser(prefix)))
+    return [(kind, parser) for kind, parser in found if parser is not None]
+
+
+def _parserMethod(parser: Any, kind: Kind) -> Any:
+    return parser.parseStreamServer if kind is Kind.STREAM else parser.parseDatagramServer
+
+
+def _assignKeys(segments: list[_Segment]) -> list[_Segment]:
+    assigned: list[dict[str, str]] = [{} for _ in segments]
+    for index, segment in enumerate(segments):
+        for key, value in segment.keys:
+            owner = _ownerOf(key, index, segments)
+            if key in assigned[owner]:
+                raise EndpointError(f'{segments[owner].prefix} is given "{key}" twice')
+            assigned[owner][key] = value
+    return [
+        evolve(segment, keys=tuple(keys.items()))
+        for segment, keys in zip(segments, assigned, strict=True)
+    ]
+
+
+def _ownerOf(key: str, index: int, segments: list[_Segment]) -> int:
+    here = segments[index]
+    if here.claims is None or key in here.claims:
+        return index
+    owners = [
+        i for i, each in enumerate(segments) if each.claims is not None and key in each.claims
+    ]
+    if not owners:
+        owners = [i for i, each in enumerate(segments) if each.claims is None]
+    if not owners:
+        known = {name for each in segments for name in each.claims or ()}
+        chain = " or ".join(dict.fromkeys(each.prefix for each in segments))
+        raise EndpointError(
+            f'{chain} has no key "{key}"{didYouMean(key, known) or "; it takes none"}'
+        )
+    if len(owners) > 1:
+        claimants = " and ".join(segments[i].prefix for i in owners)
+        raise EndpointError(
+            f'{claimants} both claim the key "{key}": write it right after the one that it is for'
+        )
+    return owners[0]
+
+
+def _layer(segment: _Segment) -> Layer:
+    wrapper = findWrapper(segment.prefix)
+    assert wrapper is not None
+    return Layer(wrapper, _structure(segment, wrapper.optionsType))
+
+
+def _place(segment: _Segment) -> Place | ForeignPlace:
+    prefix = BUILT_IN.get(segment.prefix)
+    if prefix is not None:
+        return Place(prefix, _structure(segment, prefix.optionsType))
+    kind, parser = _foreignParsers(segment.prefix)[0]
+    return ForeignPlace(parser, segment.prefix, kind, segment.positionals, segment.keys)
+
+
+def _structure(segment: _Segment, optionsType: type) -> Any:
+    names = [spec.name for spec in describe(optionsType) if spec.positional]
+    positionals = segment.positionals
+    values = dict(segment.keys)
+    if "interface" in names and len(positionals) > 1 and _isAddress(positionals[0]):
+        # An address where the port is asked for: [::1]:80.
+        if "interface" in values:
+            raise EndpointError(f"{segment.prefix} is given the interface twice")
+        values["interface"], *rest = positionals
+        positionals = tuple(rest)
+        names.remove("interface")
+    required = {spec.name for spec in describe(optionsType) if spec.required}
+    if positionals == ("",) and not required:
+        # The colon of C{stdio:} says nothing.
+        positionals = ()
+    if len(positionals) > len(names):
+        extra = positionals[len(names)]
+        takes = ", ".join(names) or "nothing"
+        raise EndpointError(
+            f'{segment.prefix} does not know what to do with "{extra}": '
+            f"without a name it takes {takes}"
+        )
+    for name, value in zip(names, positionals, strict=False):
+        if name in values:
+            raise EndpointError(f'{segment.prefix} is given "{name}" twice')
+        values[name] = value
+    if "interface" in values:
+        values["interface"] = values["interface"].removeprefix("[").removesuffix("]")
+    try:
+        return structure(optionsType, values)
+    except ConfigurationError as error:
+        raise EndpointError(
+            [
+                evolve(each, key=(), message=_underPrefix(segment.prefix, each.key, each.message))
+                for each in error.problems
+            ]
+        ) from None
+
+
+def _underPrefix(prefix: str, key: tuple[str | int, ...], message: str) -> str:
+    return f"{prefix}: {formatKeyPath(key)}: {message}" if key else f"{prefix}: {message}"
+
+
+def _isAddress(text: str) -> bool:
+    try:
+        parseIPAddress(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _parameters(optionsType: type, options: Any) -> tuple[Parameter, ...]:
+    parameters = []
+    for spec in describe(optionsType):
+        value = getattr(options, spec.name)
+        if spec.required:
+            parameters.append(Parameter(formatValue(value)))
+        elif value != spec.default:
+            parameters.append(Parameter(formatValue(value), spec.name))
+    return tuple(parameters)

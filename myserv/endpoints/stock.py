@@ -1,0 +1,152 @@
+"""
+Endpoints that are Twisted's own or come from another package.
+
+Their strings mean what Twisted says they mean; only their errors are ours.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Final
+
+from attrs import frozen
+from twisted.internet.endpoints import StandardIOEndpoint, serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+from myserv.endpoints.grammar import Parameter, join
+from myserv.endpoints.tcp import BACKLOG, checkInterface
+from myserv.errors import EndpointError
+from myserv.options.declare import option
+from myserv.options.values import MAXIMUM_PORT
+
+
+@frozen
+class SSLOptions:
+    """What may follow C{ssl:}, in Twisted's order."""
+
+    port: int = option(
+        help="the port; 0 lets the system choose", positional=True, minimum=0, maximum=MAXIMUM_PORT
+    )
+    privateKey: str = option("server.pem", help="a PEM file with the key", positional=True)
+    certKey: str | None = option(
+        None, help="a PEM file with the certificate, unless it is with the key", positional=True
+    )
+    sslmethod: str | None = option(
+        None, help="the name of an OpenSSL method; leave it out", positional=True
+    )
+    interface: str = option(
+        "", help="the address to bind; empty for every IPv4 address", positional=True
+    )
+    backlog: int = option(
+        BACKLOG, help="connections that may wait to be accepted", positional=True, minimum=0
+    )
+    extraCertChain: str | None = option(
+        None, help="a PEM file with the intermediate certificates", positional=True
+    )
+    dhParameters: str | None = option(
+        None, help="a PEM file with Diffie-Hellman parameters", positional=True
+    )
+
+    def __attrs_post_init__(self) -> None:
+        checkInterface(self.interface, hostname=True)
+
+
+def openSSL(reactor: Any, options: SSLOptions) -> IStreamServerEndpoint:
+    """
+    Make the endpoint of C{ssl:}.
+
+    Raises:
+        EndpointError: A file is missing, or is not what it should be.
+    """
+    values = {
+        "privateKey": options.privateKey,
+        "certKey": options.certKey,
+        "sslmethod": options.sslmethod,
+        "interface": checkInterface(options.interface, hostname=True),
+        "backlog": str(options.backlog),
+        "extraCertChain": options.extraCertChain,
+        "dhParameters": options.dhParameters,
+    }
+    parameters = [Parameter("ssl"), Parameter(str(options.port))]
+    parameters += [Parameter(value, key) for key, value in values.items() if value is not None]
+    return _fromString(reactor, join(tuple(parameters)))
+
+
+def _fromString(reactor: Any, text: str) -> IStreamServerEndpoint:
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+    except OSError as error:
+        raise EndpointError(f"{error.filename}: {error.strerror}") from None
+    except Exception as error:  # noqa: BLE001 - whatever OpenSSL raises at a bad file
+        raise EndpointError(f"Twisted cannot make an endpoint of {text!r}: {error!r}") from None
+    return endpoint
+
+
+@frozen
+class StdioOptions:
+    """Nothing may follow C{stdio:}."""
+
+
+def openStdio(reactor: Any, options: StdioOptions) -> IStreamServerEndpoint:
+    """
+    Make the endpoint of C{stdio:}.
+    """
+    return StandardIOEndpoint(reactor)
+
+
+def callParser(
+    method: Any, prefix: str, reactor: Any, positionals: tuple[str, ...], keys: dict[str, str]
+) -> Any:
+    """
+    Let another package's parser make an endpoint.
+
+    Args:
+        method: Its C{parseStreamServer} or C{parseDatagramServer}.
+        prefix: Its prefix.
+        reactor: Where the endpoint will listen.
+        positionals: The positional parameters.
+        keys: The C{key=value} parameters.
+
+    Raises:
+        EndpointError: The parameters do not fit, or the parser refused them.
+    """
+    try:
+        inspect.signature(method).bind(reactor, *positionals, **keys)
+    except TypeError as error:
+        raise EndpointError(f"{prefix} {_inWords(error)}") from None
+    try:
+        return method(reactor, *positionals, **keys)
+    except EndpointError:
+        raise
+    except Exception as error:  # noqa: BLE001 - somebody else's code may raise anything
+        raise EndpointError(f"{prefix}: {_inWords(error)}") from None
+
+
+_PARTS: Final = {
+    "too many positional arguments": "takes fewer parameters without a name",
+    "missing a required argument:": "needs the parameter",
+    "got an unexpected keyword argument": "has no key",
+    "multiple values for argument": "was given twice:",
+}
+
+
+def _inWords(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    for theirs, ours in _PARTS.items():
+        text = text.replace(theirs, ours)
+    return text
+
+
+def declaredKeys(method: Any) -> frozenset[str] | None:
+    """
+    Find out which keys a parser's method claims.
+
+    Returns:
+        Their names; C{None} when it takes any.
+    """
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
+        return None
+    return frozenset(
+        each.name for each in parameters if each.kind is not inspect.Parameter.VAR_POSITIONAL
+    )

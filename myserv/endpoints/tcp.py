@@ -1,0 +1,115 @@
+"""
+TCP: C{tcp:} and C{tcp6:}.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any, Final
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.tcp import makeBinding
+from zope.interface import implementer
+
+from myserv.options.declare import option
+from myserv.options.values import MAXIMUM_PORT
+
+BACKLOG: Final = 4096
+"""Connections that may wait to be accepted.  Twisted's 50 makes a burst of 400
+wait for a retransmitted SYN, a second; 4096 is what Linux has allowed by
+default (net.core.somaxconn) since 5.4."""
+
+_HELP_INTERFACE: Final = "the address to bind; empty for every IPv4 address"
+_NUMERIC: Final = re.compile(r"[0-9.]+")
+
+
+def checkInterface(interface: str, *, hostname: bool) -> str:
+    """
+    Check the address that a socket is to be bound to.
+
+    Args:
+        interface: An IP address, with or without brackets; or empty.
+        hostname: A host name will do as well.
+
+    Returns:
+        The address without brackets.
+
+    Raises:
+        ValueError: It cannot be bound to.
+    """
+    bare = interface[1:-1] if interface.startswith("[") and interface.endswith("]") else interface
+    try:
+        if bare:
+            ipaddress.ip_address(bare)
+    except ValueError:
+        if not hostname or ":" in bare or _NUMERIC.fullmatch(bare):
+            raise ValueError(
+                f'the interface {interface!r} is not an IP address: write one such as "127.0.0.1"'
+            ) from None
+    return bare
+
+
+@frozen
+class TCPOptions:
+    """What may follow C{tcp:}, in Twisted's order."""
+
+    port: int = option(
+        help="the port; 0 lets the system choose", positional=True, minimum=0, maximum=MAXIMUM_PORT
+    )
+    interface: str = option("", help=_HELP_INTERFACE, positional=True)
+    backlog: int = option(
+        BACKLOG, help="connections that may wait to be accepted", positional=True, minimum=0
+    )
+    reusePort: bool = option(False, help="share the port with other processes (SO_REUSEPORT)")
+
+    def __attrs_post_init__(self) -> None:
+        checkInterface(self.interface, hostname=True)
+
+
+@frozen
+class TCP6Options:
+    """What may follow C{tcp6:}, in Twisted's order."""
+
+    port: int = option(
+        help="the port; 0 lets the system choose", positional=True, minimum=0, maximum=MAXIMUM_PORT
+    )
+    backlog: int = option(
+        BACKLOG, help="connections that may wait to be accepted", positional=True, minimum=0
+    )
+    interface: str = option("::", help="the address to bind", positional=True)
+    reusePort: bool = option(False, help="share the port with other processes (SO_REUSEPORT)")
+
+    def __attrs_post_init__(self) -> None:
+        checkInterface(self.interface, hostname=False)
+
+
+@implementer(IStreamServerEndpoint)
+class TCPEndpoint:
+    """
+    A TCP port.
+    """
+
+    def __init__(self, reactor: Any, options: TCPOptions | TCP6Options) -> None:
+        self._reactor = reactor
+        self._options = options
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """
+        Bind the port and accept connections.
+        """
+        options = self._options
+        interface = checkInterface(options.interface, hostname=True)
+        # Twisted takes the wish to share a port in place of the port itself.
+        port: Any = options.port
+        if options.reusePort:
+            port = makeBinding(interface, port, reuseAddress=True, reusePort=True)
+        return execute(
+            self._reactor.listenTCP,
+            port,
+            protocolFactory,
+            backlog=options.backlog,
+            interface=interface,
+        )

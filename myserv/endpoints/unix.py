@@ -1,0 +1,272 @@
+"""
+UNIX sockets: C{unix:} for streams and C{unixgram:} for datagrams.
+
+The sockets are made here rather than by the reactor.  Twisted binds first and
+sets the mode afterwards, so that for a moment anybody may connect; it leaves
+the files of datagram sockets behind; it removes, when it closes, whatever then
+stands at the path; and where nothing does, it never finishes closing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable
+from typing import Any, Final
+
+from attrs import frozen
+from twisted.internet import tcp as twistedTCP
+from twisted.internet import unix as twistedUNIX
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.protocol import DatagramProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from myserv.endpoints.tcp import BACKLOG
+from myserv.interfaces import IDatagramServerEndpoint
+from myserv.options.declare import option
+
+MAXIMUM_DATAGRAM: Final = 262144
+"""Bytes to read at a time: Linux lets a sender send up to net.core.wmem_max,
+212,992 by default."""
+
+_MODE_HELP: Final = "the permissions of the socket file, in octal"
+
+
+def _checkMode(mode: str) -> int:
+    try:
+        value = int(mode, 8)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 0o777:
+        raise ValueError(f'the mode {mode!r} is not octal permissions: write three digits, "660"')
+    return value
+
+
+@frozen
+class UNIXOptions:
+    """What may follow C{unix:}, in Twisted's order."""
+
+    address: str = option(help="the path of the socket file", positional=True)
+    mode: str = option("666", help=_MODE_HELP, positional=True)
+    backlog: int = option(
+        BACKLOG, help="connections that may wait to be accepted", positional=True, minimum=0
+    )
+    lockfile: bool = option(
+        True, help="replace the file of a server that is gone; false never does", positional=True
+    )
+
+    def __attrs_post_init__(self) -> None:
+        _checkMode(self.mode)
+
+
+@frozen
+class UNIXDatagramOptions:
+    """What may follow C{unixgram:}."""
+
+    address: str = option(help="the path of the socket file", positional=True)
+    mode: str = option("666", help=_MODE_HELP, positional=True)
+    lockfile: bool = option(
+        True, help="replace the file of a server that is gone; false never does"
+    )
+
+    def __attrs_post_init__(self) -> None:
+        _checkMode(self.mode)
+
+
+@implementer(IStreamServerEndpoint)
+class UNIXEndpoint:
+    """
+    A UNIX stream socket in the file system.
+    """
+
+    def __init__(self, reactor: Any, options: UNIXOptions) -> None:
+        self._reactor = reactor
+        self._options = options
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """
+        Bind the path and accept connections.
+        """
+        return execute(self._listen, protocolFactory)
+
+    def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        options = self._options
+        file = SocketFile(socket.SOCK_STREAM, options.address, options.mode, options.lockfile)
+        file.socket.listen(options.backlog)
+        port = StreamPort(file.socket, factory, self._reactor, file.remove)
+        port.startListening()
+        return port
+
+
+@implementer(IDatagramServerEndpoint)
+class UNIXDatagramEndpoint:
+    """
+    A UNIX datagram socket in the file system.
+    """
+
+    def __init__(self, reactor: Any, options: UNIXDatagramOptions) -> None:
+        self._reactor = reactor
+        self._options = options
+
+    def listen(self, protocol: DatagramProtocol) -> Deferred[IListeningPort]:
+        """
+        Bind the path and receive datagrams.
+        """
+        return execute(self._listen, protocol)
+
+    def _listen(self, protocol: DatagramProtocol) -> IListeningPort:
+        options = self._options
+        file = SocketFile(socket.SOCK_DGRAM, options.address, options.mode, options.lockfile)
+        port = DatagramPort(file.socket, protocol, self._reactor, file.remove)
+        port.startListening()
+        return port
+
+
+class SocketFile:
+    """
+    A UNIX socket bound to a path.
+
+    @ivar socket: The socket, not blocking.
+    """
+
+    def __init__(
+        self, socketType: socket.SocketKind, path: str, mode: str, replaceStale: bool
+    ) -> None:
+        """
+        Args:
+            socketType: C{SOCK_STREAM} or C{SOCK_DGRAM}.
+            path: Where to.
+            mode: The file's permissions, in octal; it never has others.
+            replaceStale: A socket file that nobody listens at is replaced.
+
+        Raises:
+            CannotListenError: It cannot be bound.
+        """
+        self._path = os.path.abspath(path)
+        sock = socket.socket(socket.AF_UNIX, socketType)
+        sock.setblocking(False)
+        try:
+            if replaceStale:
+                _removeStale(self._path, socketType)
+            umask = os.umask(0o777 & ~int(mode, 8))
+            try:
+                sock.bind(self._path)
+            finally:
+                os.umask(umask)
+            self._inode = os.stat(self._path).st_ino
+        except OSError as error:
+            sock.close()
+            # The path as the operator wrote it; AF_UNIX has its own length limit.
+            raise CannotListenError(None, path, error) from None
+        self.socket = sock
+
+    def remove(self) -> None:
+        """
+        Remove the file, unless another server has put its own in its place.
+        """
+        try:
+            if os.stat(self._path).st_ino == self._inode:
+                os.unlink(self._path)
+        except FileNotFoundError:
+            pass
+
+
+def _removeStale(path: str, socketType: socket.SocketKind) -> None:
+    # Only connecting tells whether anybody still listens at a socket file.
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socketType) as probe:
+        probe.setblocking(False)
+        if probe.connect_ex(path) == errno.ECONNREFUSED:
+            os.unlink(path)
+
+
+class StreamPort(twistedUNIX.Port):
+    """
+    A port around a UNIX socket that is listening already.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        factory: IProtocolFactory,
+        reactor: Any,
+        closed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """
+        Args:
+            sock: The socket.
+            factory: Builds the protocols.
+            reactor: Watches the socket.
+            closed: Called when the port closes.
+        """
+        super().__init__(sock.getsockname(), factory, reactor=reactor)
+        self._listening = sock
+        self._closed = closed
+
+    def startListening(self) -> None:
+        """
+        Let the reactor watch the socket.
+        """
+        # What the parent does, less binding and changing the file's mode.
+        twistedTCP._reservedFD.reserve()
+        self.factory.doStart()  # type: ignore[union-attr]
+        self.connected = True
+        self.socket = self._listening
+        self.fileno = self.socket.fileno  # type: ignore[method-assign]
+        self.numberAccepts = 100
+        self.startReading()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The port is closed.
+        """
+        self._closed()
+        # Not the parent's, which removes the file whosever it is.
+        twistedTCP.Port.connectionLost(self, reason)
+
+
+class DatagramPort(twistedUNIX.DatagramPort):
+    """
+    A port around a UNIX datagram socket that is bound already.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        protocol: DatagramProtocol,
+        reactor: Any,
+        closed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """
+        Args:
+            sock: The socket.
+            protocol: Receives the datagrams.
+            reactor: Watches the socket.
+            closed: Called when the port closes.
+        """
+        super().__init__(
+            sock.getsockname(), protocol, maxPacketSize=MAXIMUM_DATAGRAM, reactor=reactor
+        )
+        self._bound = sock
+        self._closed = closed
+
+    def _bindSocket(self) -> None:
+        self.connected = 1
+        self.socket = self._bound
+        self.fileno = self.socket.fileno  # type: ignore[method-assign]
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """
+        The port is closed.
+        """
+        self._closed()
+        super().connectionLost(reason)

@@ -1,0 +1,158 @@
+"""
+The log: each event as one readable line.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatchmethod
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from myserv.events import (
+    ConnectionEnded,
+    ConnectionRefused,
+    ConnectionStarted,
+    DatagramsDropped,
+    Event,
+    ListenerFailed,
+    ListenerResumed,
+    ListenerStarted,
+    ListenerStopped,
+    ListenerSuspended,
+    PeerPenalized,
+    ProtocolEvent,
+    ProtocolRaised,
+    ServiceStarted,
+    ServiceStopped,
+)
+from myserv.interfaces import IEventObserver
+from myserv.observe.addresses import formatAddress
+
+
+@implementer(IEventObserver)
+class LogObserver:
+    """
+    Writes events to Twisted's log, which twistd sends where it was told to.
+
+    Every line starts with the service's name and carries the event itself, as
+    C{event}, for observers that want more than text.
+    """
+
+    def __init__(self, logger: Logger | None = None) -> None:
+        self._logger = logger or Logger(namespace="myserv")
+
+    def observe(self, event: Event) -> None:
+        """
+        Write one line; of a protocol's bug, its traceback too.
+        """
+        self._write(event)
+
+    @singledispatchmethod
+    def _write(self, event: Event) -> None:
+        raise TypeError(f"not an event: {event!r}")
+
+    def _info(self, event: Event, text: str, **fields: object) -> None:
+        self._logger.info("{service}: " + text, service=event.service, event=event, **fields)
+
+    def _warn(self, event: Event, text: str, **fields: object) -> None:
+        self._logger.warn("{service}: " + text, service=event.service, event=event, **fields)
+
+    @_write.register
+    def _(self, event: ServiceStarted) -> None:
+        self._info(event, "serving")
+
+    @_write.register
+    def _(self, event: ServiceStopped) -> None:
+        self._info(event, "stopped")
+
+    @_write.register
+    def _(self, event: ListenerStarted) -> None:
+        bound = f" ({formatAddress(event.address)})" if event.address is not None else ""
+        self._info(event, "listening on {endpoint}{bound}", endpoint=event.endpoint, bound=bound)
+
+    @_write.register
+    def _(self, event: ListenerSuspended) -> None:
+        self._info(event, "{endpoint} is suspended", endpoint=event.endpoint)
+
+    @_write.register
+    def _(self, event: ListenerResumed) -> None:
+        self._info(event, "{endpoint} is resumed", endpoint=event.endpoint)
+
+    @_write.register
+    def _(self, event: ListenerStopped) -> None:
+        self._info(event, "{endpoint} is closed", endpoint=event.endpoint)
+
+    @_write.register
+    def _(self, event: ListenerFailed) -> None:
+        self._logger.error(
+            "{service}: cannot listen on {endpoint}: {reason}",
+            service=event.service,
+            endpoint=event.endpoint,
+            reason=event.reason,
+            event=event,
+        )
+
+    @_write.register
+    def _(self, event: ConnectionStarted) -> None:
+        self._info(
+            event,
+            "connection {number} from {peer}",
+            number=event.number,
+            peer=formatAddress(event.peer),
+        )
+
+    @_write.register
+    def _(self, event: ConnectionEnded) -> None:
+        self._info(
+            event,
+            "connection {number} from {peer} ended after {duration:.3f} s, "
+            "{received} B in, {sent} B out: {reason}",
+            number=event.number,
+            peer=formatAddress(event.peer),
+            duration=event.duration,
+            received=event.bytesReceived,
+            sent=event.bytesSent,
+            reason=event.reason,
+        )
+
+    @_write.register
+    def _(self, event: ConnectionRefused) -> None:
+        self._warn(
+            event, "refused {peer}: {reason}", peer=formatAddress(event.peer), reason=event.reason
+        )
+
+    @_write.register
+    def _(self, event: DatagramsDropped) -> None:
+        self._warn(
+            event,
+            "{endpoint}: dropped {count} datagram(s), the last of {peer}: {reason}",
+            endpoint=event.endpoint,
+            count=event.count,
+            peer=formatAddress(event.peer),
+            reason=event.reason,
+        )
+
+    @_write.register
+    def _(self, event: ProtocolRaised) -> None:
+        self._logger.failure(
+            "{service}: the protocol raised in {during} ({peer})",
+            event.failure,
+            service=event.service,
+            during=event.during,
+            peer=formatAddress(event.peer),
+            event=event,
+        )
+
+    @_write.register
+    def _(self, event: PeerPenalized) -> None:
+        self._warn(
+            event,
+            "{peer} misbehaved: {reason}",
+            peer=formatAddress(event.peer),
+            reason=event.reason,
+        )
+
+    @_write.register
+    def _(self, event: ProtocolEvent) -> None:
+        self._info(event, "{message}", message=event.message, fields=event.fields)

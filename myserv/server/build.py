@@ -1,0 +1,198 @@
+"""
+From plans to a server whose endpoints are ready to open.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, frozen
+from twisted.cred.portal import Portal
+
+from myserv.endpoints.kind import Kind
+from myserv.errors import ConfigurationError, KeyPath, ListenError, PluginError, Problem
+from myserv.events import Event
+from myserv.interfaces import IDatagramProtocolPlugin, IServerContext
+from myserv.server.context import ServiceContext
+from myserv.server.datagram import DatagramListener
+from myserv.server.listener import Listener, StreamListener
+from myserv.server.plan import PlannedEndpoint, ServicePlan
+from myserv.server.service import ProtocolService, Server
+
+
+@frozen
+class Resources:
+    """
+    What services are built with, beside their plans.
+
+    @ivar reactor: The reactor that serves.
+    @ivar emit: Takes the events.
+    @ivar directory: Where services keep files.
+    @ivar portal: Where peers log in.
+    @ivar locate: Tells where a key stands, for errors.
+    @ivar failedLate: Told of an endpoint that took its time and then could not
+        be opened, when there is no caller left to raise to.
+    """
+
+    reactor: Any
+    emit: Callable[[Event], None]
+    directory: Path
+    portal: Portal | None = None
+    locate: Callable[[KeyPath], str] = lambda key: ""
+    failedLate: Callable[[ListenError], None] = lambda error: None
+
+
+def buildServer(plans: Sequence[ServicePlan], resources: Resources, server: Server) -> Server:
+    """
+    Build every planned service; nothing opens yet.
+
+    Args:
+        plans: What L{myserv.server.plan.planServices} made.
+        resources: What they are built with.
+        server: Where they are put.
+
+    Returns:
+        The server.
+
+    Raises:
+        ConfigurationError: With a problem for each plugin or endpoint that
+            refused what it was asked for.
+    """
+    problems: list[Problem] = []
+    for plan in plans:
+        try:
+            buildService(plan, resources).setServiceParent(server)
+        except ConfigurationError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigurationError(problems)
+    return server
+
+
+def buildService(plan: ServicePlan, resources: Resources) -> ProtocolService:
+    """
+    Build one planned service.
+
+    Raises:
+        ConfigurationError: The plugin or an endpoint refused.
+    """
+    context = ServiceContext(
+        plan.name, resources.reactor, resources.emit, resources.directory, resources.portal
+    )
+    keys: dict[Listener, KeyPath] = {}
+    factory: Any = None
+    for planned in plan.endpoints:
+        if planned.endpoint.kind is Kind.STREAM:
+            if factory is None:
+                factory = _fromPlugin(plan, context, "buildFactory")
+            listener: Listener = _streamListener(plan, planned, factory, resources)
+        else:
+            listener = _datagramListener(plan, planned, context, resources)
+        keys[listener] = planned.key
+
+    def problemAt(listener: Listener, text: str) -> Problem:
+        key = keys[listener]
+        return Problem(text, key, resources.locate(key))
+
+    return ProtocolService(
+        plan.name,
+        tuple(keys),
+        resources.reactor,
+        resources.emit,
+        problemAt,
+        resources.failedLate,
+    )
+
+
+def _fromPlugin(plan: ServicePlan, context: IServerContext, method: str) -> Any:
+    try:
+        return getattr(plan.plugin, method)(context, plan.options)
+    except ConfigurationError as error:
+        options = (*plan.key, "options")
+        raise ConfigurationError(each.under(options) for each in error.problems) from error
+    except Exception as error:
+        broken = (
+            f"the protocol {plan.plugin.name} is broken: {method} raised "
+            f"{type(error).__name__}: {error}"
+        )
+        raise PluginError(Problem(broken, (*plan.key, "protocol"))) from error
+
+
+def _streamListener(
+    plan: ServicePlan, planned: PlannedEndpoint, factory: Any, resources: Resources
+) -> StreamListener:
+    try:
+        opener = planned.endpoint.openStream(resources.reactor)
+        return StreamListener(
+            plan.name,
+            str(planned.endpoint),
+            opener.place,
+            factory,
+            resources.reactor,
+            resources.emit,
+            wrap=opener.wrap,
+        )
+    except ConfigurationError as error:
+        raise _inEndpoint(error, planned) from None
+
+
+def _datagramListener(
+    plan: ServicePlan, planned: PlannedEndpoint, context: IServerContext, resources: Resources
+) -> DatagramListener:
+    plugin = plan.plugin
+    assert IDatagramProtocolPlugin.providedBy(plugin)
+    protocol = _fromPlugin(plan, context, "buildDatagramProtocol")
+    try:
+        return DatagramListener(
+            plan.name,
+            str(planned.endpoint),
+            planned.endpoint.openDatagram(resources.reactor),
+            protocol,
+            resources.reactor,
+            resources.emit,
+            answersAnything=plugin.answersAnything,
+        )
+    except ConfigurationError as error:
+        raise _inEndpoint(error, planned) from None
+
+
+def _inEndpoint(error: ConfigurationError, planned: PlannedEndpoint) -> ConfigurationError:
+    return ConfigurationError(
+        evolve(each, key=planned.key, message=f'in "{planned.endpoint}": {each.message}')
+        for each in error.problems
+    )
+
+
+def stateDirectory(configured: Path | None) -> Path:
+    """
+    Say where services keep files.
+
+    Args:
+        configured: What the operator said, if anything.
+
+    Returns:
+        That; else what systemd's C{StateDirectory=} says; else the place that
+        the XDG base directory specification has for the state of programs.
+    """
+    if configured is not None:
+        return configured.absolute()
+    systemd = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if systemd:
+        return Path(systemd)
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "myserv"
+
+
+def listenersOf(server: Server) -> tuple[Listener, ...]:
+    """
+    Every listener of a server, in order.
+    """
+    return tuple(
+        listener
+        for service in server
+        if isinstance(service, ProtocolService)
+        for listener in service.listeners
+    )

@@ -1,0 +1,154 @@
+"""
+From what somebody asked for to what can be built.
+
+A command line, a C{.tac} file and a configuration file all ask in the same
+words, a L{ServiceConfig}.  Here the words are given their meaning: the protocol
+is found, its options are typed, the endpoint strings are read.  Nothing opens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from attrs import frozen
+
+from myserv.config.model import ServiceConfig
+from myserv.endpoints.kind import Kind
+from myserv.endpoints.parse import Endpoint, parseEndpoint
+from myserv.errors import ConfigurationError, KeyPath, Problem, formatKeyPath
+from myserv.interfaces import IDatagramProtocolPlugin, IProtocolPlugin, IStreamProtocolPlugin
+from myserv.options.structure import structure
+
+
+class Finder(Protocol):
+    """What finds plugins: a L{myserv.discovery.Registry}, or the like of it."""
+
+    def find(self, reference: str) -> IProtocolPlugin:
+        """Load one plugin, or raise C{PluginError}."""
+
+
+@frozen
+class PlannedEndpoint:
+    """
+    An endpoint that a service will listen on.
+
+    @ivar endpoint: The endpoint.
+    @ivar key: Where it was asked for, in the words of whoever asked.
+    """
+
+    endpoint: Endpoint
+    key: KeyPath
+
+
+@frozen
+class ServicePlan:
+    """
+    A service that can be built.
+
+    @ivar name: What the operator calls it.
+    @ivar plugin: The protocol.
+    @ivar options: An instance of the plugin's options class, or C{None}.
+    @ivar endpoints: Where it will listen.
+    @ivar key: Where it was asked for.
+    """
+
+    name: str
+    plugin: IProtocolPlugin
+    options: Any
+    endpoints: tuple[PlannedEndpoint, ...]
+    key: KeyPath
+
+
+@frozen
+class OnePlugin:
+    """
+    Finds the plugin that somebody has in hand already, whatever is asked for.
+    """
+
+    plugin: IProtocolPlugin
+
+    def find(self, reference: str) -> IProtocolPlugin:
+        """
+        The one there is.
+        """
+        return self.plugin
+
+
+def planServices(requests: Sequence[ServiceConfig], registry: Finder) -> tuple[ServicePlan, ...]:
+    """
+    Give meaning to every service asked for.
+
+    Args:
+        requests: The services.
+        registry: Where protocols are found.
+
+    Raises:
+        ConfigurationError: With a problem for everything that is wrong with
+            any of them, each under the key of its request.
+    """
+    problems: list[Problem] = []
+    plans = [_plan(request, registry, problems) for request in requests]
+    good = [plan for plan in plans if plan is not None]
+    problems += _repeated(good)
+    if problems:
+        raise ConfigurationError(problems)
+    return tuple(good)
+
+
+def _plan(request: ServiceConfig, registry: Finder, problems: list[Problem]) -> ServicePlan | None:
+    def attempt(make: Callable[[], Any], *key: str | int) -> Any:
+        try:
+            return make()
+        except ConfigurationError as error:
+            problems.extend(each.under((*request.key, *key)) for each in error.problems)
+            return None
+
+    before = len(problems)
+    plugin = attempt(lambda: registry.find(request.protocol), "protocol")
+    endpoints = []
+    for index, text in enumerate(request.listen):
+        endpoint = attempt(partial(parseEndpoint, text), "listen", index)
+        if endpoint is not None:
+            endpoints.append(PlannedEndpoint(endpoint, (*request.key, "listen", index)))
+    if plugin is None:
+        return None
+    options = attempt(lambda: structure(plugin.optionsType, request.options), "options")
+    problems.extend(_wrongKinds(plugin, endpoints))
+    if len(problems) > before:
+        return None
+    return ServicePlan(request.name, plugin, options, tuple(endpoints), request.key)
+
+
+def _wrongKinds(plugin: IProtocolPlugin, endpoints: list[PlannedEndpoint]) -> Iterable[Problem]:
+    serves = {
+        Kind.STREAM: IStreamProtocolPlugin.providedBy(plugin),
+        Kind.DATAGRAM: IDatagramProtocolPlugin.providedBy(plugin),
+    }
+    for planned in endpoints:
+        kind = planned.endpoint.kind
+        if not serves[kind]:
+            other = Kind.STREAM if kind is Kind.DATAGRAM else Kind.DATAGRAM
+            yield Problem(
+                f'"{planned.endpoint}" is a {kind.value} endpoint, and {plugin.name} is a '
+                f"protocol over {other.value}s only",
+                planned.key,
+            )
+
+
+def _repeated(plans: list[ServicePlan]) -> Iterable[Problem]:
+    first: dict[Endpoint, KeyPath] = {}
+    for planned in (each for plan in plans for each in plan.endpoints):
+        endpoint = planned.endpoint
+        earlier = first.setdefault(endpoint, planned.key)
+        if earlier != planned.key and not _leavesPortOpen(endpoint):
+            yield Problem(
+                f'"{endpoint}" is asked for twice: see {formatKeyPath(earlier)}', planned.key
+            )
+
+
+def _leavesPortOpen(endpoint: Endpoint) -> bool:
+    # The system chooses another port each time, or shares the one there is.
+    options = getattr(endpoint.place, "options", None)
+    return getattr(options, "port", None) == 0 or getattr(options, "reusePort", False)

@@ -1,0 +1,477 @@
+"""
+twistd's front door: C{twistd myserv ...} and C{twistd myserv-echo ...}.
+
+Whatever an operator gets wrong ends here as one line for each mistake and exit
+code 1, before twistd has done anything.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.application.service import IService, IServiceMaker
+from twisted.cred.portal import Portal
+from twisted.plugin import IPlugin
+from twisted.python import usage
+from zope.interface import implementer
+
+import myserv
+from myserv.config.document import readDocument
+from myserv.config.model import ServerConfig, ServiceConfig, readConfig
+from myserv.discovery import installedPlugins
+from myserv.errors import ConfigurationError, KeyPath, ListenError, PluginError, didYouMean
+from myserv.interfaces import IEventObserver, IProtocolPlugin
+from myserv.observe.log import LogObserver
+from myserv.observe.observers import Observers
+from myserv.options.declare import OptionSpec, describe
+from myserv.server.build import Resources, buildServer, stateDirectory
+from myserv.server.plan import OnePlugin, ServicePlan, planServices
+from myserv.server.service import Server
+
+_RESERVED: Final = frozenset({"listen", "name", "help", "version"})
+"""Flags of every protocol, which the options of none may be called."""
+
+
+class Refused(SystemExit, Exception):
+    """
+    The program ends because of what an operator got wrong.
+
+    To Python this is an exit, so there is no traceback.  It is an C{Exception}
+    too because twistd, when it runs as a daemon, has to tell its parent and to
+    remove its pid file, and does that for exceptions only.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(1)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@contextlib.contextmanager
+def oneLinePerMistake() -> Iterator[None]:
+    """
+    Turn an operator's mistakes into lines on standard error and exit code 1.
+    """
+    try:
+        yield
+    except ConfigurationError as error:
+        _sayOnTerminal(str(error))
+        raise SystemExit(1) from None
+    except usage.UsageError as error:
+        _sayOnTerminal(f"myserv: {error}")
+        raise SystemExit(1) from None
+
+
+def _sayOnTerminal(text: str) -> None:
+    # twistd may have sent sys.stderr to its log already.
+    print(text, file=sys.__stderr__, flush=True)
+
+
+class TwistdServer(Server):
+    """
+    A server whose failure to start ends twistd with a line instead of a traceback.
+    """
+
+    def privilegedStartService(self) -> None:
+        """
+        Open every endpoint; see L{Server.privilegedStartService}.
+
+        Raises:
+            Refused: One could not be opened.
+        """
+        try:
+            super().privilegedStartService()
+        except ListenError as error:
+            _sayOnTerminal(str(error))
+            raise Refused(str(error)) from None
+
+
+def makeTwistdServer(
+    plans: tuple[ServicePlan, ...],
+    *,
+    directory: Path | None = None,
+    portal: Portal | None = None,
+    observers: tuple[IEventObserver, ...] = (),
+    locate: Callable[[KeyPath], str] = lambda key: "",
+) -> TwistdServer:
+    """
+    Build a server on the reactor that twistd has installed.
+
+    Args:
+        plans: The services.
+        directory: Where services keep files.
+        portal: Where peers log in.
+        observers: Who else is told of events, beside the log.
+        locate: Tells where a key stands, for errors.
+
+    Raises:
+        ConfigurationError: A plugin or an endpoint refused what it was asked.
+    """
+    # Not before: twistd --reactor may still have had another to install.
+    from twisted.internet import reactor
+
+    def endLate(error: ListenError) -> None:
+        # twistd has no other way to an exit code once the reactor runs.
+        _sayOnTerminal(str(error))
+        atexit.register(_exitWithFailure)
+        reactor.stop()
+
+    resources = Resources(
+        reactor=reactor,
+        emit=Observers(LogObserver(), *observers).emit,
+        directory=stateDirectory(directory),
+        portal=portal,
+        locate=locate,
+        failedLate=endLate,
+    )
+    server = TwistdServer(reactor)
+    buildServer(plans, resources, server)
+    return server
+
+
+def _exitWithFailure() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(1)
+
+
+def planFile(path: str | Path) -> tuple[ServerConfig, tuple[ServicePlan, ...], Any]:
+    """
+    Read a configuration file and plan its services.
+
+    Returns:
+        What it says, the plans, and the document, which knows where things
+        stand.
+
+    Raises:
+        ConfigurationError: With every mistake at its place in the file.
+    """
+    document = readDocument(path)
+    config = readConfig(document)
+    try:
+        return config, planServices(config.services, installedPlugins()), document
+    except ConfigurationError as error:
+        raise document.report(error.problems) from None
+
+
+def serveFile(path: str | Path, **others: Any) -> TwistdServer:
+    """
+    Build the server that a configuration file describes.
+
+    Args:
+        path: The file.
+        others: See L{makeTwistdServer}.
+
+    Raises:
+        ConfigurationError: With every mistake at its place in the file.
+    """
+    config, plans, document = planFile(path)
+    try:
+        return makeTwistdServer(plans, directory=config.directory, locate=document.locate, **others)
+    except ConfigurationError as error:
+        raise document.report(error.problems) from None
+
+
+class _Options(usage.Options):
+    """
+    Options that say what was meant when a flag is misspelt.
+    """
+
+    synopsis = ""
+
+    def parseOptions(self, options: Any = None) -> None:
+        """
+        Read a command line.
+
+        Raises:
+            SystemExit: It is wrong, or only asked for help.
+        """
+        with oneLinePerMistake():
+            try:
+                super().parseOptions(options)
+            except usage.UsageError as error:
+                unknown = re.fullmatch(r"option --(\S+) not recognized", str(error))
+                if unknown is None:
+                    raise
+                known = [flag.rstrip("=") for flag in self.longOpt]
+                near = didYouMean(unknown[1], known).replace('"', '"--', 1)
+                raise usage.UsageError(f"there is no flag --{unknown[1]}{near}") from None
+
+    def opt_version(self) -> None:
+        """
+        Print the version and exit.
+        """
+        print(f"myserv {myserv.__version__}")  # noqa: T201 - it was asked for
+        raise SystemExit(0)
+
+    def getSynopsis(self) -> str:
+        """
+        The first line of help.
+        """
+        return f"Usage: {self.synopsis}"
+
+
+class ServiceOptions(_Options):
+    """
+    The flags of one protocol: where it listens, and its own options.
+    """
+
+    def __init__(self, plugin: IProtocolPlugin, synopsis: str) -> None:
+        self.plugin = plugin
+        self.synopsis = f"{synopsis} --listen ENDPOINT [--listen ENDPOINT ...] [options]"
+        self.longdesc = plugin.description
+        self._listen: list[str] = []
+        self._values: dict[str, Any] = {}
+        self["name"] = plugin.name
+        super().__init__()
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Where to listen, such as tcp:7007 or udp:7007; may be repeated"""
+        self._listen.append(endpoint)
+
+    def opt_name(self, name: str) -> None:
+        """What to call the service in logs and directories (the protocol's name)"""
+        self["name"] = name
+
+    def take(self, spec: OptionSpec, text: str) -> None:
+        """
+        Keep what was given for an option of the protocol.
+        """
+        if spec.type.many:
+            self._values.setdefault(spec.name, []).append(text)
+        else:
+            self._values[spec.name] = text
+
+    def postOptions(self) -> None:
+        """
+        Give meaning to what was written.
+
+        Raises:
+            ConfigurationError: It has none.
+        """
+        if not self._listen:
+            raise usage.UsageError(
+                f"{self.plugin.name} needs --listen: where to listen, such as --listen tcp:7007"
+            )
+        request = ServiceConfig(
+            name=self["name"],
+            protocol=self.plugin.name,
+            listen=tuple(self._listen),
+            options=self._values,
+            key=(),
+        )
+        try:
+            self.plans = planServices([request], OnePlugin(self.plugin))
+        except ConfigurationError as error:
+            raise self.report(error) from None
+
+    def report(self, error: ConfigurationError) -> ConfigurationError:
+        """
+        Say which flag is wrong instead of which key.
+        """
+        return ConfigurationError(
+            type(each)(each.message, where=self._flagOf(each.key)) for each in error.problems
+        )
+
+    def _flagOf(self, key: KeyPath) -> str:
+        match key:
+            case ("listen", *_):
+                return "--listen"
+            case ("options", str(name), *_):
+                flags = {spec.name: spec.flag for spec in describe(self.plugin.optionsType)}
+                return f"--{flags.get(name, name)}"
+        return self.plugin.name
+
+    def makeServer(self) -> TwistdServer:
+        """
+        Build the server that the command line describes.
+        """
+        try:
+            return makeTwistdServer(self.plans, locate=self._flagOf)
+        except ConfigurationError as error:
+            raise self.report(error) from None
+
+
+def serviceOptions(plugin: IProtocolPlugin, synopsis: str) -> ServiceOptions:
+    """
+    Make the flags of a protocol from its options class.
+
+    Args:
+        plugin: The protocol.
+        synopsis: The command, for help.
+
+    Raises:
+        PluginError: An option has the name of a flag that every protocol has.
+    """
+    members: dict[str, Any] = {}
+    for spec in describe(plugin.optionsType):
+        if spec.flag in _RESERVED:
+            raise PluginError(
+                f'the protocol {plugin.name} is broken: no option may be called "{spec.name}"'
+            )
+        members.update(_flags(spec))
+    made = type("ServiceOptions", (ServiceOptions,), members)
+    options: ServiceOptions = made(plugin, synopsis)
+    return options
+
+
+def _flags(spec: OptionSpec) -> dict[str, Callable[..., None]]:
+    method = spec.flag.replace("-", "_")
+
+    def take(self: ServiceOptions, text: str) -> None:
+        self.take(spec, text)
+
+    def turnOn(self: ServiceOptions) -> None:
+        self.take(spec, "true")
+
+    def turnOff(self: ServiceOptions) -> None:
+        self.take(spec, "false")
+
+    if spec.type.element is not bool:
+        take.__doc__ = f"{spec.help} ({_typeAndDefault(spec)})"
+        return {f"opt_{method}": take}
+    turnOn.__doc__ = f"{spec.help} ({_typeAndDefault(spec)})"
+    turnOff.__doc__ = f"the opposite of --{spec.flag}"
+    return {f"opt_{method}": turnOn, f"opt_no_{method}": turnOff}
+
+
+def _typeAndDefault(spec: OptionSpec) -> str:
+    parts = [spec.type.name]
+    if spec.type.many:
+        parts.append("may be repeated")
+    if spec.required:
+        parts.append("required")
+    elif spec.defaultText:
+        parts.append(f"default {spec.defaultText}")
+    return ", ".join(parts)
+
+
+class Options(_Options):
+    """
+    C{twistd myserv}: a protocol with its flags, or a configuration file.
+    """
+
+    optParameters = [
+        ["config", "c", None, "serve what this TOML file describes (see myserv check)"],
+    ]
+    synopsis = "twistd [twistd options] myserv PROTOCOL --listen ENDPOINT [options]"
+
+    def parseArgs(self, *words: str) -> None:
+        """
+        Hand what follows a protocol's name to that protocol.
+        """
+        if self["config"] is not None:
+            if words:
+                raise usage.UsageError(
+                    f"--config says what to serve; there is nothing to do for {words[0]!r}"
+                )
+            return
+        if not words:
+            raise usage.UsageError(
+                "name a protocol or give --config FILE; --help lists the protocols"
+            )
+        reference, *rest = words
+        plugin = installedPlugins().find(reference)
+        self.service = serviceOptions(plugin, f"twistd [twistd options] myserv {reference}")
+        self.service.parseOptions(rest)
+
+    def getUsage(self, width: int | None = None) -> str:
+        """
+        The flags, and every protocol that is installed.
+        """
+        text = str(super().getUsage(width))
+        return f"{text}\n{listProtocols()}\n"
+
+    def makeServer(self) -> TwistdServer:
+        """
+        Build the server that the command line describes.
+        """
+        if self["config"] is not None:
+            return serveFile(self["config"])
+        return self.service.makeServer()
+
+
+def listProtocols() -> str:
+    """
+    List every protocol that is installed, a line each.
+
+    A broken one is named with what is wrong with it, on standard error.
+    """
+    lines = ["Protocols:"]
+    for listed in installedPlugins().survey():
+        if listed.problem is None:
+            lines.append(f"    {listed.name:<14} {listed.description}")
+        else:
+            _sayOnTerminal(f"warning: {listed.problem}")
+    lines.append("    module:Class   any Protocol, Factory or DatagramProtocol of your own")
+    return "\n".join(lines)
+
+
+@implementer(IPlugin, IServiceMaker)
+class MyservCommand:
+    """
+    The command C{twistd myserv}.
+    """
+
+    tapname = "myserv"
+    description = "Serve protocols on endpoints."
+    options = Options
+
+    def makeService(self, options: Options) -> IService:
+        """
+        Build the server; twistd starts it.
+        """
+        with oneLinePerMistake():
+            server: IService = options.makeServer()
+            return server
+
+
+@implementer(IPlugin, IServiceMaker)
+class TwistdCommand:
+    """
+    A protocol as a twistd command of its own.
+
+    One line in a C{twisted/plugins} drop-in makes one::
+
+        quotes = TwistdCommand("quotes", "Serve quotes.")
+    """
+
+    def __init__(self, protocol: str, description: str, tapname: str | None = None) -> None:
+        """
+        Args:
+            protocol: The protocol's name.
+            description: One line for C{twistd --help}.
+            tapname: The command, if it is not the protocol's name.
+        """
+        self.protocol = protocol
+        self.description = description
+        self.tapname = tapname or protocol
+
+    def options(self) -> ServiceOptions:
+        """
+        Make the command's flags; twistd calls this when the command is given.
+
+        Raises:
+            SystemExit: The protocol is broken.
+        """
+        with oneLinePerMistake():
+            plugin = installedPlugins().find(self.protocol)
+            return serviceOptions(plugin, f"twistd [twistd options] {self.tapname}")
+
+    def makeService(self, options: ServiceOptions) -> IService:
+        """
+        Build the server; twistd starts it.
+        """
+        with oneLinePerMistake():
+            server: IService = options.makeServer()
+            return server
