@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import uuid
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -185,8 +186,8 @@ def hostPlugin(
         name: The service's name; the plugin's when omitted.
         reactor: The clock to share with other servers or with the test.
         portal: Where peers log in.
-        directory: Where the server keeps files; a temporary directory, which
-            goes with the server, when omitted.
+        directory: Where the server keeps files; when omitted, a temporary
+            directory that is made when it is needed and goes with the server.
 
     Returns:
         The server, started.
@@ -198,16 +199,11 @@ def hostPlugin(
     observer = RecordingObserver()
     temporary = None
     if directory is None:
-        temporary = directory = Path(tempfile.mkdtemp(prefix="myserv-testing-"))
-    try:
-        context = ServiceContext(
-            name or plugin.name, reactor, Observers(observer).emit, directory, portal
-        )
-        server = MemoryServer(plugin, _optionsOf(plugin, options), context, reactor, observer)
-    except BaseException:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        temporary = directory = Path(tempfile.gettempdir(), f"myserv-testing-{uuid.uuid4().hex}")
+    context = ServiceContext(
+        name or plugin.name, reactor, Observers(observer).emit, directory, portal
+    )
+    server = MemoryServer(plugin, _optionsOf(plugin, options), context, reactor, observer)
     if temporary is not None:
         weakref.finalize(server, shutil.rmtree, temporary, ignore_errors=True)
     server.start()

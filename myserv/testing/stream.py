@@ -70,7 +70,9 @@ class MemorySocket:
         # To the peer: what it reads goes from the one to the other.
         self.outgoing = bytearray()
         self.delivered = bytearray()
+        self.deliveredCount = 0
         self.peerReading = True
+        self.window = SOCKET_BUFFER
         self.ended = False
         self.closed = False
         self.reset = False
@@ -83,7 +85,7 @@ class MemorySocket:
     @property
     def writable(self) -> bool:
         """C{send} would not block."""
-        return self.peerReset or self.peerGone or len(self.outgoing) < SOCKET_BUFFER
+        return self.peerReset or self.peerGone or len(self.outgoing) < self.window
 
     def recv(self, count: int) -> bytes:
         """
@@ -117,12 +119,12 @@ class MemorySocket:
             # The kernel takes the bytes; the peer's answers with a reset.
             self.peerReset = True
             return len(data)
-        room = SOCKET_BUFFER - len(self.outgoing)
+        room = self.window - len(self.outgoing)
         if room <= 0:
             raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
         self.outgoing += data[:room]
         if self.peerReading:
-            self.deliver(SOCKET_BUFFER)
+            self.deliver(len(self.outgoing))
         return min(room, len(data))
 
     def deliver(self, count: int) -> bytes:
@@ -135,6 +137,7 @@ class MemorySocket:
         data = bytes(self.outgoing[:count])
         del self.outgoing[:count]
         self.delivered += data
+        self.deliveredCount += len(data)
         return data
 
     def shutdown(self, how: int) -> None:
@@ -227,6 +230,13 @@ class MemoryPeer:
         """
         return bytes(self._wire.delivered)
 
+    @property
+    def bytesReceived(self) -> int:
+        """
+        How much it has read in all, taken or not.
+        """
+        return self._wire.deliveredCount
+
     def take(self) -> bytes:
         """
         What it read since the last time this was called.
@@ -305,19 +315,24 @@ class MemoryPeer:
         self._wire.outgoing.clear()
         self._wire.peerReset = True
 
-    def pauseReading(self) -> None:
+    def pauseReading(self, window: int = SOCKET_BUFFER) -> None:
         """
-        Be a slow reader: what the server sends waits, first in the socket, up
-        to L{SOCKET_BUFFER}, then in its transport.
+        Be a slow reader: what the server sends waits, first in the socket,
+        then in its transport.
+
+        Args:
+            window: Bytes that the socket takes meanwhile, at least one.
         """
         self._wire.peerReading = False
+        self._wire.window = window
 
     def resumeReading(self) -> None:
         """
         Read everything again.
         """
         self._wire.peerReading = True
-        self._wire.deliver(SOCKET_BUFFER)
+        self._wire.window = SOCKET_BUFFER
+        self._wire.deliver(len(self._wire.outgoing))
 
     def read(self, count: int) -> bytes:
         """
