@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import Any
-
 import pytest
-from twisted.internet.testing import FakeDatagramTransport
 
+from myserv.plugin import ProtocolPlugin
 from myserv.protocols.chargen.codec import PATTERN, answer, line
 from myserv.protocols.chargen.plugin import chargen
-from myserv.protocols.chargen.protocol import DatagramChargen
-from tests.protocols.conftest import CLIENT, Ask, Connect
+from myserv.protocols.chargen.protocol import BLOCK, DatagramChargen
+from myserv.server.connection import Connection
+from myserv.testing import SOCKET_BUFFER, MemoryServer, hostPlugin
 
 
 def most(limit: int) -> int:
     """The largest of C{randomBelow}'s numbers."""
     return limit - 1
+
+
+def connectionOf(server: MemoryServer) -> Connection:
+    """The one connection of a server."""
+    assert server.streamListener is not None
+    [connection] = server.streamListener.connections
+    return connection
 
 
 @pytest.mark.parametrize(
@@ -67,64 +72,98 @@ def test_anAnswerIsNeverLongerThanTheDatagram(received: int) -> None:
     assert len(answer(received, most)) == min(received, 512)
 
 
-def test_aConnectionGetsTheStreamForAsLongAsItIsRead(connect: Connect) -> None:
+def test_aConnectionGetsTheStreamForAsLongAsItIsRead() -> None:
     """
-    The transport pulls one block after another, and they make one pattern.
+    One block follows another, and they make one pattern.
     """
-    protocol, transport = connect(chargen)
-    assert (transport.producer, transport.streaming) == (protocol, False)
-    for _ in range(5):
-        protocol.resumeProducing()
-    stream = transport.value()
-    expected = b"".join(map(line, itertools.islice(itertools.count(), 1000)))
-    assert len(stream) < len(expected)
-    assert expected.startswith(stream)
+    server = hostPlugin(chargen)
+    peer = server.connect()
+    server.settle()
+    stream = peer.take()
+    server.settle()
+    stream += peer.take()
+    assert len(stream) > 100 * len(BLOCK)
+    lines = stream.split(b"\r\n")[:-1]
+    assert lines == [line(number)[:-2] for number in range(len(lines))]
 
 
-def test_nothingIsSentUnasked(connect: Connect) -> None:
+def test_aPeerThatDoesNotReadCostsOneBlock() -> None:
     """
-    A peer that does not read, but writes, is sent nothing for it.
+    The transport asks for the next when the last is on its way.
     """
-    protocol, transport = connect(chargen)
-    protocol.dataReceived(b"more!\r\n")
-    assert transport.value() == b""
+    server = hostPlugin(chargen)
+    peer = server.connect()
+    peer.pauseReading()
+    assert server.settle()
+    assert connectionOf(server).bytesSent <= SOCKET_BUFFER + len(BLOCK)
+    peer.resumeReading()
+    server.settle()
+    assert len(peer.received) > SOCKET_BUFFER + len(BLOCK)
 
 
-def test_theStreamEndsWithTheConnection(connect: Connect) -> None:
+def test_whatThePeerSendsIsThrownAway() -> None:
     """
-    The transport stops the producer when the peer is gone.
+    It is read all the same, and nothing is sent for it.
     """
-    _, transport = connect(chargen)
-    assert transport.producer is not None
-    transport.producer.stopProducing()
-    assert transport.value() == b""
+    server = hostPlugin(chargen)
+    peer = server.connect()
+    peer.pauseReading()
+    server.settle()
+    before = connectionOf(server).bytesSent
+    peer.send(b"more!\r\n")
+    server.settle()
+    assert peer.unread == 0
+    assert connectionOf(server).bytesSent == before
 
 
-def test_aDrainEndsTheStream(connect: Connect) -> None:
+@pytest.mark.parametrize("leave", ["close", "abort", "closeWrite"])
+def test_theStreamEndsWhenThePeerLeaves(leave: str) -> None:
     """
-    A transport with a producer would never close.
+    Which the RFC calls "until the calling user terminates the connection".
     """
-    protocol, transport = connect(chargen)
-    protocol.drainRequested(5.0)
-    assert transport.producer is None
-    assert transport.disconnecting
+    server = hostPlugin(chargen)
+    peer = server.connect()
+    server.settle()
+    getattr(peer, leave)()
+    assert server.settle()
+    assert server.streamListener is not None
+    assert not server.streamListener.connections
 
 
-def test_aDatagramIsAnsweredByChance(ask: Ask) -> None:
+def test_aDrainEndsTheStreamAfterTheBlockUnderWay() -> None:
+    """
+    At once where the peer reads, without waiting for the deadline.
+    """
+    server = hostPlugin(chargen)
+    peer = server.connect()
+    server.settle()
+    server.stop()
+    assert server.reactor.seconds() == 0
+    assert peer.closed
+    assert len(peer.received) % len(BLOCK) == 0
+
+
+def test_aDatagramIsAnsweredByChance() -> None:
     """
     By default the length is random, and within bounds.
     """
-    lengths = {len(ask(chargen, b"x" * 100)) for _ in range(200)}
-    assert len(lengths) > 1
-    assert max(lengths) <= 100
+    server = hostPlugin(chargen)
+    peer = server.datagramPeer()
+    for _ in range(200):
+        peer.sendDatagram(b"x" * 100)
+        server.settle()
+    assert len(peer.received) == 200
+    assert len(set(peer.received)) > 1
+    assert all(PATTERN[:100].startswith(each) for each in peer.received)
 
 
 def test_aDatagramsAnswerCanBeForetold() -> None:
     """
     With a source of numbers of one's own.
     """
-    protocol: Any = DatagramChargen(most)
-    transport = FakeDatagramTransport()
-    protocol.makeConnection(transport)
-    protocol.datagramReceived(b"x" * 10, CLIENT)
-    assert transport.written == [(PATTERN[:10], CLIENT)]
+    tamed = ProtocolPlugin("tamed", "", datagram=lambda: DatagramChargen(most))
+    server = hostPlugin(tamed)
+    peer = server.datagramPeer()
+    peer.sendDatagram(b"x" * 10)
+    server.settle()
+    assert peer.received == [PATTERN[:10]]

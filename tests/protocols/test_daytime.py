@@ -8,12 +8,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from twisted.internet.task import Clock
 
-from myserv.errors import ConfigurationError
+from myserv.errors import ConfigurationError, Problem
 from myserv.protocols.daytime.codec import MONTHS, WEEKDAYS, formatDaytime
 from myserv.protocols.daytime.plugin import daytime
-from tests.protocols.conftest import Ask, Connect
+from myserv.testing import hostPlugin
 
 PST = timezone(timedelta(hours=-8), "PST")
 
@@ -99,64 +98,68 @@ def test_everyZoneIsToldInOneShortLineOfAscii() -> None:
             assert headers + len(line) < 3 * headers, name
 
 
-def test_aConnectionIsToldTheTimeAndClosed(connect: Connect, clock: Clock) -> None:
+def test_aConnectionIsToldTheTimeAndClosed() -> None:
     """
     The server speaks first, and closes.
     """
-    clock.advance(86_400)
-    _, transport = connect(daytime)
-    assert transport.value() == b"Friday, January 2, 1970 00:00:00-UTC\r\n"
-    assert transport.disconnecting
+    server = hostPlugin(daytime)
+    server.advance(86_400)
+    peer = server.connect()
+    server.settle()
+    assert peer.received == b"Friday, January 2, 1970 00:00:00-UTC\r\n"
+    assert peer.closed
 
 
-def test_whatAConnectionSendsIsThrownAway(connect: Connect) -> None:
+def test_whatAConnectionSendsIsThrownAway() -> None:
     """
     A client that says something first gets the same line.
     """
-    protocol, transport = connect(daytime)
-    protocol.dataReceived(b"\r\n")
-    assert transport.value().count(b"\n") == 1
+    server = hostPlugin(daytime)
+    peer = server.connect()
+    peer.send(b"\r\n")
+    server.settle()
+    assert peer.received == b"Thursday, January 1, 1970 00:00:00-UTC\r\n"
+    assert peer.closed
 
 
 @pytest.mark.parametrize("datagram", [b"", b"what time is it?"])
-def test_aDatagramIsAnsweredWithTheTime(ask: Ask, datagram: bytes) -> None:
+def test_aDatagramIsAnsweredWithTheTime(datagram: bytes) -> None:
     """
     Whatever it holds.
     """
-    assert ask(daytime, datagram) == b"Thursday, January 1, 1970 00:00:00-UTC\r\n"
+    server = hostPlugin(daytime)
+    peer = server.datagramPeer()
+    peer.sendDatagram(datagram)
+    server.settle()
+    assert peer.received == [b"Thursday, January 1, 1970 00:00:00-UTC\r\n"]
 
 
-def test_theOperatorChoosesTheZone(connect: Connect, ask: Ask) -> None:
+def test_theOperatorChoosesTheZone() -> None:
     """
     Over connections and datagrams.
     """
+    server = hostPlugin(daytime, {"zone": "Asia/Tokyo"})
+    connection, sender = server.connect(), server.datagramPeer()
+    sender.sendDatagram(b"")
+    server.settle()
     line = b"Thursday, January 1, 1970 09:00:00-JST\r\n"
-    _, transport = connect(daytime, zone="Asia/Tokyo")
-    assert transport.value() == line
-    assert ask(daytime, b"", zone="Asia/Tokyo") == line
+    assert connection.received == line
+    assert sender.received == [line]
 
 
 @pytest.mark.parametrize(
     ("zone", "problem"),
     [
-        (
-            "Europe/Berln",
-            "zone: 'Europe/Berln' is not a time zone; did you mean \"Europe/Berlin\"?",
-        ),
-        ("?", "zone: '?' is not a time zone; write one such as \"Europe/Berlin\""),
-        ("", "zone: '' is not a time zone; write one such as \"Europe/Berlin\""),
-        ("/etc/passwd", "zone: '/etc/passwd' is not a time zone; write one such as"),
+        ("Europe/Berln", "'Europe/Berln' is not a time zone; did you mean \"Europe/Berlin\"?"),
+        ("?", "'?' is not a time zone; write one such as \"Europe/Berlin\""),
+        ("", "'' is not a time zone; write one such as \"Europe/Berlin\""),
+        ("/etc/passwd", "'/etc/passwd' is not a time zone; write one such as \"Europe/Berlin\""),
     ],
 )
-def test_anUnknownZoneIsAProblemAtStartUp(
-    connect: Connect, ask: Ask, zone: str, problem: str
-) -> None:
+def test_anUnknownZoneIsAProblemAtStartUp(zone: str, problem: str) -> None:
     """
     The operator is told the key, and the nearest name.
     """
-    with pytest.raises(ConfigurationError) as stream:
-        connect(daytime, zone=zone)
-    assert str(stream.value).startswith(problem)
-    with pytest.raises(ConfigurationError) as datagram:
-        ask(daytime, b"", zone=zone)
-    assert str(datagram.value) == str(stream.value)
+    with pytest.raises(ConfigurationError) as caught:
+        hostPlugin(daytime, {"zone": zone})
+    assert caught.value.problems == (Problem(problem, ("zone",)),)

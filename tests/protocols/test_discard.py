@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from twisted.internet.testing import FakeDatagramTransport
-
 from myserv.protocols.discard.plugin import discard
-from myserv.server.context import ServiceContext
-from tests.protocols.conftest import CLIENT, Connect
+from myserv.testing import hostPlugin
 
 
-def test_aConnectionIsReadAndNeverAnswered(connect: Connect) -> None:
+def test_aConnectionIsReadAndNeverAnswered() -> None:
     """
-    It stays open: only the peer ends it.
+    All of it is read, and only the peer ends it.
     """
-    protocol, transport = connect(discard)
-    protocol.dataReceived(b"x" * 100_000)
-    assert transport.value() == b""
-    assert not transport.disconnecting
+    server = hostPlugin(discard)
+    peer = server.connect()
+    for _ in range(10):
+        peer.send(b"x" * 100_000)
+        server.settle()
+        assert peer.unread == 0
+    assert not peer.writeClosed
+    peer.closeWrite()
+    server.settle()
+    assert peer.closed
+    assert peer.received == b""
 
 
-def test_aDatagramIsNeverAnswered(context: ServiceContext) -> None:
+def test_aDatagramIsNeverAnswered() -> None:
     """
-    So it cannot be talked into a loop.
+    So it cannot be talked into a loop, and any source may send to it.
     """
-    protocol = discard.buildDatagramProtocol(context, None)
-    transport = FakeDatagramTransport()
-    protocol.makeConnection(transport)
-    protocol.datagramReceived(b"x", CLIENT)
-    assert transport.written == []
-    assert not discard.answersAnything
+    server = hostPlugin(discard)
+    for source in [("192.0.2.7", 40000), ("192.0.2.7", 53)]:
+        server.datagramPeer(source).sendDatagram(b"x")
+    server.settle()
+    assert server.datagramListener is not None
+    assert server.datagramListener.channel.datagramsReceived == 2
+    assert server.datagramEndpoint.sent == []

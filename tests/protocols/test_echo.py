@@ -2,183 +2,178 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IHalfCloseableProtocol
-from twisted.internet.main import CONNECTION_DONE
-from twisted.python.failure import Failure
 
-from myserv.interfaces import IDrainable
 from myserv.protocols.echo.plugin import echo
-from myserv.server.context import ServiceContext
-from tests.protocols.conftest import ADDRESS, Ask, Connect
+from myserv.testing import MAX_DATAGRAM, SOCKET_BUFFER, MemoryPeer, MemoryServer, hostPlugin
 
-FULL = FileDescriptor.bufferSize
+TOO_MUCH = 10 * SOCKET_BUFFER
+"""More than the socket and the transport keep for a peer that does not read."""
 
-
-class Wire(FileDescriptor):
-    """
-    Twisted's own buffering and half-closing, above a peer in memory.
-
-    It is its own reactor, and knows what it was asked to wait for.
-    """
-
-    connected = True
-
-    def __init__(self, protocol: Any) -> None:
-        super().__init__(reactor=self)  # type: ignore[arg-type]
-        self.protocol = protocol
-        self.reading = True
-        self.writing = False
-        self.sent = b""
-        protocol.makeConnection(self)
-
-    def addReader(self, descriptor: object) -> None:
-        self.reading = True
-
-    def removeReader(self, descriptor: object) -> None:
-        self.reading = False
-
-    def addWriter(self, descriptor: object) -> None:
-        self.writing = True
-
-    def removeWriter(self, descriptor: object) -> None:
-        self.writing = False
-
-    def writeSomeData(self, data: bytes) -> int:
-        self.sent += data[:10_000]
-        return len(data[:10_000])
-
-    def peerReads(self) -> None:
-        """The peer reads whatever is there, until nothing is left."""
-        while self.writing:
-            why = self.doWrite()
-            if why is not None:
-                self.connectionLost(Failure(why))
-
-    def peerStopsSending(self) -> None:
-        """As Twisted's reactors do it."""
-        self.removeReader(self)
-        self.protocol.readConnectionLost()
+SIZES = [0, 1, SOCKET_BUFFER, 2 * SOCKET_BUFFER, 2 * SOCKET_BUFFER + 1, TOO_MUCH]
+"""Bytes on both sides of where the socket is full, and the transport paused."""
 
 
 @pytest.fixture
-def wire(context: ServiceContext) -> Wire:
-    """A connection to echo."""
-    return Wire(echo.buildFactory(context, None).buildProtocol(ADDRESS))
+def server() -> MemoryServer:
+    """Echo, served."""
+    return hostPlugin(echo)
 
 
-def test_aConnectionGetsBackWhatItSends(connect: Connect) -> None:
+@pytest.fixture
+def peer(server: MemoryServer) -> MemoryPeer:
+    """A client of it."""
+    connected = server.connect()
+    server.settle()
+    return connected
+
+
+def numbered(size: int) -> bytes:
+    """Bytes that show when some are lost or swapped."""
+    return b"".join(b"%08d" % each for each in range(size // 8 + 1))[:size]
+
+
+def test_aConnectionGetsBackWhatItSends(server: MemoryServer, peer: MemoryPeer) -> None:
     """
     As it arrives, byte for byte.
     """
-    protocol, transport = connect(echo)
     for piece in (b"hello", b"\0", b"\r\n\xff"):
-        protocol.dataReceived(piece)
-    assert transport.value() == b"hello\0\r\n\xff"
-    assert not transport.disconnecting
+        peer.send(piece)
+        server.settle()
+        assert peer.take() == piece
+    assert not peer.writeClosed
 
 
-def test_aPeerThatDoesNotReadIsNotReadFrom(wire: Wire) -> None:
+def test_aPeerThatDoesNotReadIsNotReadFrom(server: MemoryServer, peer: MemoryPeer) -> None:
     """
-    Reading stops while more waits than the transport wants to keep.
+    What waits for it here stays bounded: a full socket, a full transport, and
+    what came in the one read that filled it.
     """
-    wire.protocol.dataReceived(b"x" * FULL)
-    assert wire.reading
-    wire.protocol.dataReceived(b"y")
-    assert not wire.reading
+    peer.pauseReading()
+    peer.send(numbered(TOO_MUCH))
+    assert server.settle()
+    assert TOO_MUCH - peer.unread <= 3 * SOCKET_BUFFER
 
 
-def test_aPeerThatReadsAgainIsReadFromAgain(wire: Wire) -> None:
+def test_aPeerThatReadsAgainLosesNothing(server: MemoryServer, peer: MemoryPeer) -> None:
     """
-    Nothing is lost by the pause.
+    The server reads on when there is room.
     """
-    wire.protocol.dataReceived(b"x" * (FULL + 1))
-    wire.peerReads()
-    assert wire.reading
-    wire.protocol.dataReceived(b"y")
-    wire.peerReads()
-    assert wire.sent == b"x" * (FULL + 1) + b"y"
-    assert wire.connected
+    peer.pauseReading()
+    peer.send(numbered(TOO_MUCH))
+    server.settle()
+    peer.resumeReading()
+    server.settle()
+    peer.send(b"and more")
+    server.settle()
+    assert peer.received == numbered(TOO_MUCH) + b"and more"
+    assert not peer.writeClosed
 
 
-@pytest.mark.parametrize("size", [0, 1, FULL, FULL + 1, 10 * FULL])
-def test_aPeerThatHasSaidEverythingGetsTheRestAndIsClosed(wire: Wire, size: int) -> None:
+@pytest.mark.parametrize("size", SIZES)
+def test_aPeerThatHasSaidEverythingGetsItAllAndIsClosed(
+    server: MemoryServer, peer: MemoryPeer, size: int
+) -> None:
     """
-    Whether or not the transport was paused.
+    However much of it was still to be sent, or to be read.
     """
-    wire.protocol.dataReceived(b"x" * size)
-    wire.peerStopsSending()
-    assert not wire.disconnected
-    wire.peerReads()
-    assert wire.sent == b"x" * size
-    assert wire.disconnected
+    peer.pauseReading()
+    peer.send(numbered(size))
+    peer.closeWrite()
+    server.settle()
+    peer.resumeReading()
+    server.settle()
+    assert peer.received == numbered(size)
+    assert peer.closed
 
 
-@pytest.mark.parametrize("size", [0, 1, FULL, FULL + 1, 10 * FULL])
-def test_aDrainSendsTheRestAndCloses(wire: Wire, size: int) -> None:
+def test_aPeerThatSpeaksAndEndsAtOnceGetsItAll(server: MemoryServer) -> None:
     """
-    Whether or not the transport was paused.
+    Before it was even accepted.
     """
-    wire.protocol.dataReceived(b"x" * size)
-    wire.protocol.drainRequested(5.0)
-    assert not wire.reading
-    wire.peerReads()
-    assert wire.sent == b"x" * size
-    assert wire.disconnected
+    peer = server.connect()
+    peer.send(b"hello")
+    peer.closeWrite()
+    server.settle()
+    assert peer.received == b"hello"
+    assert peer.closed
 
 
-def test_aDrainAfterThePeersLastWordChangesNothing(wire: Wire) -> None:
+@pytest.mark.parametrize("size", SIZES)
+def test_aDrainSendsWhatWasReadAndCloses(server: MemoryServer, peer: MemoryPeer, size: int) -> None:
+    """
+    Whether or not the transport was paused, and long before the deadline.
+    """
+    peer.pauseReading()
+    peer.send(numbered(size))
+    server.settle()
+    read = size - peer.unread
+    assert server.streamListener is not None
+    stopping = server.streamListener.stop(grace=5.0)
+    server.settle()
+    peer.resumeReading()
+    server.settle()
+    assert peer.received == numbered(read)
+    assert peer.closed
+    assert stopping.called
+
+
+def test_aDrainAfterThePeersLastWordChangesNothing(server: MemoryServer, peer: MemoryPeer) -> None:
     """
     The rest is on its way already.
     """
-    wire.protocol.dataReceived(b"x" * FULL)
-    wire.peerStopsSending()
-    wire.protocol.drainRequested(5.0)
-    wire.peerReads()
-    assert wire.sent == b"x" * FULL
-    assert wire.disconnected
+    size = 2 * SOCKET_BUFFER
+    peer.pauseReading()
+    peer.send(numbered(size))
+    peer.closeWrite()
+    server.settle()
+    assert server.streamListener is not None
+    server.streamListener.stop(grace=5.0)
+    server.settle()
+    peer.resumeReading()
+    server.settle()
+    assert peer.received == numbered(size)
+    assert peer.closed
 
 
-def test_aPausedTransportReadsAgainWhenDrained(connect: Connect) -> None:
+@pytest.mark.parametrize("leave", ["close", "abort"])
+def test_thePeersGoingEndsIt(server: MemoryServer, peer: MemoryPeer, leave: str) -> None:
     """
-    Over TLS the peer's goodbye is among what is yet to be read.
+    Paused or not, and whatever was still to be sent.
     """
-    protocol, transport = connect(echo)
-    transport.pauseProducing()
-    protocol.drainRequested(5.0)
-    assert transport.producerState == "producing"
-    assert transport.producer is None
-    assert transport.disconnecting
+    other = server.connect()
+    other.send(b"x")
+    peer.pauseReading()
+    peer.send(numbered(TOO_MUCH))
+    server.settle()
+    for each in (peer, other):
+        getattr(each, leave)()
+    assert server.settle()
+    assert server.streamListener is not None
+    assert not server.streamListener.connections
 
 
-def test_thePeersGoingEndsIt(wire: Wire) -> None:
+def test_aTransportThatEndsOurHalfStillHearsThePeer(server: MemoryServer, peer: MemoryPeer) -> None:
     """
-    What was still to be sent is forgotten, paused or not.
+    The protocol never closes one half, but a layer below it may.
     """
-    wire.protocol.dataReceived(b"x" * (FULL + 1))
-    wire.connectionLost(Failure(CONNECTION_DONE))
-    assert wire.producer is None
-    assert not wire.reading
-    assert not wire.writing
+    assert server.streamListener is not None
+    [connection] = server.streamListener.connections
+    connection.loseWriteConnection()
+    server.settle()
+    assert peer.writeClosed
+    assert not peer.closed
+    peer.closeWrite()
+    server.settle()
+    assert peer.closed
 
 
-def test_itSaysWhatItCanDo(connect: Connect) -> None:
-    """
-    The transport asks whether it may close one half, the server whether it may
-    be drained.
-    """
-    protocol, _ = connect(echo)
-    assert IHalfCloseableProtocol.providedBy(protocol)
-    assert IDrainable.providedBy(protocol)
-    protocol.writeConnectionLost()
-
-
-@pytest.mark.parametrize("datagram", [b"", b"hello", b"x" * 65_507])
-def test_aDatagramIsSentBack(ask: Ask, datagram: bytes) -> None:
+@pytest.mark.parametrize("datagram", [b"", b"hello", b"x" * MAX_DATAGRAM])
+def test_aDatagramIsSentBack(server: MemoryServer, datagram: bytes) -> None:
     """
     Empty or as large as any.
     """
-    assert ask(echo, datagram) == datagram
+    sender = server.datagramPeer()
+    sender.sendDatagram(datagram)
+    server.settle()
+    assert sender.received == [datagram]

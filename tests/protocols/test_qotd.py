@@ -10,7 +10,7 @@ from myserv.errors import ConfigurationError
 from myserv.protocols.qotd.codec import MAXIMUM_QUOTE, Quotes, parseQuotes
 from myserv.protocols.qotd.plugin import qotd
 from myserv.protocols.qotd.proverbs import PROVERBS
-from tests.protocols.conftest import Ask, Connect
+from myserv.testing import hostPlugin
 
 SHORT, MIDDLE, LONG = b"ab\r\n", b"abcdef\r\n", b"abcdefghijkl\r\n"
 
@@ -124,77 +124,91 @@ def test_whereNoneFitsOneIsCut(size: int, cut: bytes) -> None:
     assert Quotes([LONG, SHORT], first).chooseWithin(size) == cut
 
 
-def test_aConnectionIsSentAQuoteAndClosed(connect: Connect) -> None:
+def test_aConnectionIsSentAQuoteAndClosed() -> None:
     """
     The server speaks first, and closes.
     """
-    _, transport = connect(qotd)
-    assert transport.value() in parseQuotes(PROVERBS, "proverbs")
-    assert transport.disconnecting
+    server = hostPlugin(qotd)
+    peer = server.connect()
+    server.settle()
+    assert peer.received in parseQuotes(PROVERBS, "proverbs")
+    assert peer.closed
 
 
-def test_whatAConnectionSendsIsThrownAway(connect: Connect) -> None:
+def test_whatAConnectionSendsIsThrownAway() -> None:
     """
     A client that says something first gets one quote too.
     """
-    protocol, transport = connect(qotd)
-    protocol.dataReceived(b"another!\r\n")
-    assert transport.value() in parseQuotes(PROVERBS, "proverbs")
+    server = hostPlugin(qotd)
+    peer = server.connect()
+    peer.send(b"another!\r\n")
+    server.settle()
+    assert peer.received in parseQuotes(PROVERBS, "proverbs")
+    assert peer.closed
 
 
-def test_aDatagramIsAnsweredWithAQuote(ask: Ask) -> None:
+def test_aDatagramIsAnsweredWithAQuote() -> None:
     """
     Any of them, when the datagram is large enough.
     """
-    quotes = parseQuotes(PROVERBS, "proverbs")
-    answers = {ask(qotd, b"x" * 512) for _ in range(200)}
-    assert len(answers) > 1
-    assert answers <= set(quotes)
+    server = hostPlugin(qotd)
+    peer = server.datagramPeer()
+    for _ in range(200):
+        peer.sendDatagram(b"x" * 512)
+        server.settle()
+    assert len(peer.received) == 200
+    assert len(set(peer.received)) > 1
+    assert set(peer.received) <= set(parseQuotes(PROVERBS, "proverbs"))
 
 
 @pytest.mark.parametrize("size", [0, 1, 10, 30, 60])
-def test_aDatagramsAnswerIsNeverLongerThanIt(ask: Ask, size: int) -> None:
+def test_aDatagramsAnswerIsNeverLongerThanIt(size: int) -> None:
     """
     The service amplifies nothing.
     """
+    server = hostPlugin(qotd)
+    peer = server.datagramPeer()
     for _ in range(50):
-        assert len(ask(qotd, b"x" * size)) <= size
+        peer.sendDatagram(b"x" * size)
+    server.settle()
+    assert len(peer.received) == 50
+    assert max(map(len, peer.received)) <= size
 
 
-def test_theOperatorBringsAFile(connect: Connect, ask: Ask, tmp_path: Path) -> None:
+def test_theOperatorBringsAFile(tmp_path: Path) -> None:
     """
-    Over connections and datagrams.
+    It is read once: connections and datagrams are served after it has gone.
     """
     file = tmp_path / "quotes"
     file.write_text("Know thyself.\n")
-    _, transport = connect(qotd, file=file)
-    assert transport.value() == b"Know thyself.\r\n"
-    assert ask(qotd, b"x" * 100, file=file) == b"Know thyself.\r\n"
+    server = hostPlugin(qotd, {"file": str(file)})
+    file.unlink()
+    connection, sender = server.connect(), server.datagramPeer()
+    sender.sendDatagram(b"x" * 100)
+    server.settle()
+    assert connection.received == b"Know thyself.\r\n"
+    assert sender.received == [b"Know thyself.\r\n"]
 
 
-def test_aFileThatCannotBeReadIsAProblemAtStartUp(
-    connect: Connect, ask: Ask, tmp_path: Path
-) -> None:
+def test_aFileThatCannotBeReadIsAProblemAtStartUp(tmp_path: Path) -> None:
     """
     The operator is told the key, the file and the system's reason.
     """
     missing = tmp_path / "missing"
     with pytest.raises(ConfigurationError) as caught:
-        connect(qotd, file=missing)
+        hostPlugin(qotd, {"file": missing})
     assert str(caught.value) == f"file: {missing} cannot be read: No such file or directory"
     with pytest.raises(ConfigurationError) as caught:
-        ask(qotd, b"", file=tmp_path)
+        hostPlugin(qotd, {"file": tmp_path})
     assert str(caught.value) == f"file: {tmp_path} cannot be read: Is a directory"
 
 
-def test_aFileWithAWrongQuoteIsAProblemAtStartUp(connect: Connect, tmp_path: Path) -> None:
+def test_aFileWithAWrongQuoteIsAProblemAtStartUp(tmp_path: Path) -> None:
     """
     The operator is told the file and the line.
     """
     file = tmp_path / "quotes"
-    file.write_text("Know thyself.\n%\n")
-    with file.open("a") as more:
-        more.write("x" * 600)
+    file.write_text("Know thyself.\n%\n" + "x" * 600)
     with pytest.raises(ConfigurationError) as caught:
-        connect(qotd, file=file)
+        hostPlugin(qotd, {"file": file})
     assert str(caught.value) == f"{file}:3: this quote has 602 characters; the most is 511"

@@ -6,11 +6,10 @@ import struct
 from datetime import UTC, datetime
 
 import pytest
-from twisted.internet.task import Clock
 
 from myserv.protocols.time.codec import formatTime
 from myserv.protocols.time.plugin import time
-from tests.protocols.conftest import Ask, Connect
+from myserv.testing import hostPlugin
 
 
 @pytest.mark.parametrize(
@@ -55,39 +54,51 @@ def test_aSecondLastsUntilTheNext(seconds: float) -> None:
     assert formatTime(seconds - 10) == formatTime(-3)
 
 
-def test_aConnectionIsToldTheTimeAndClosed(connect: Connect, clock: Clock) -> None:
+def test_aConnectionIsToldTheTimeAndClosed() -> None:
     """
     The server speaks first, and closes.
     """
-    clock.advance(189_302_400)
-    _, transport = connect(time)
-    assert transport.value() == struct.pack(">I", 2_398_291_200)
-    assert transport.disconnecting
+    server = hostPlugin(time)
+    server.advance(189_302_400)
+    peer = server.connect()
+    server.settle()
+    assert peer.received == struct.pack(">I", 2_398_291_200)
+    assert peer.closed
 
 
-def test_aConnectionTellsTheTimeOfItsOwnMoment(connect: Connect, clock: Clock) -> None:
+def test_aConnectionIsToldTheTimeOfItsOwnMoment() -> None:
     """
     The time is read for each connection, not for each service.
     """
-    _, first = connect(time)
-    clock.advance(1)
-    _, second = connect(time)
-    assert second.value() != first.value()
+    server = hostPlugin(time)
+    first = server.connect()
+    server.advance(1)
+    second = server.connect()
+    server.settle()
+    assert first.received == struct.pack(">I", 2_208_988_800)
+    assert second.received == struct.pack(">I", 2_208_988_801)
 
 
-def test_whatAConnectionSendsIsThrownAway(connect: Connect) -> None:
+def test_whatAConnectionSendsIsThrownAway() -> None:
     """
     A client that says something first gets the same four bytes.
     """
-    protocol, transport = connect(time)
-    protocol.dataReceived(b"what time is it?\r\n")
-    assert len(transport.value()) == 4
+    server = hostPlugin(time)
+    peer = server.connect()
+    peer.send(b"what time is it?\r\n")
+    server.settle()
+    assert peer.received == struct.pack(">I", 2_208_988_800)
+    assert peer.closed
 
 
 @pytest.mark.parametrize("datagram", [b"", b"what time is it?"])
-def test_aDatagramIsAnsweredWithTheTime(ask: Ask, clock: Clock, datagram: bytes) -> None:
+def test_aDatagramIsAnsweredWithTheTime(datagram: bytes) -> None:
     """
     The RFC's client sends an empty datagram; any other is answered alike.
     """
-    clock.advance(315_532_800)
-    assert ask(time, datagram) == struct.pack(">I", 2_524_521_600)
+    server = hostPlugin(time)
+    server.advance(315_532_800)
+    peer = server.datagramPeer()
+    peer.sendDatagram(datagram)
+    server.settle()
+    assert peer.received == [struct.pack(">I", 2_524_521_600)]
