@@ -107,7 +107,7 @@ def test_aConnectionIsToldTheTimeAndClosed() -> None:
     peer = server.connect()
     server.settle()
     assert peer.received == b"Friday, January 2, 1970 00:00:00-UTC\r\n"
-    assert peer.closed
+    assert peer.writeClosed
 
 
 def test_whatAConnectionSendsIsThrownAway() -> None:
@@ -119,7 +119,7 @@ def test_whatAConnectionSendsIsThrownAway() -> None:
     peer.send(b"\r\n")
     server.settle()
     assert peer.received == b"Thursday, January 1, 1970 00:00:00-UTC\r\n"
-    assert peer.closed
+    assert peer.writeClosed
 
 
 @pytest.mark.parametrize("datagram", [b"", b"what time is it?"])

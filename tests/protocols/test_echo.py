@@ -114,7 +114,9 @@ def test_aDrainSendsWhatWasReadAndCloses(server: MemoryServer, peer: MemoryPeer,
     peer.resumeReading()
     server.settle()
     assert peer.received == numbered(read)
-    assert peer.closed
+    assert peer.writeClosed
+    peer.close()
+    server.settle()
     assert stopping.called
 
 

@@ -132,7 +132,7 @@ def test_aConnectionIsSentAQuoteAndClosed() -> None:
     peer = server.connect()
     server.settle()
     assert peer.received in parseQuotes(PROVERBS, "proverbs")
-    assert peer.closed
+    assert peer.writeClosed
 
 
 def test_whatAConnectionSendsIsThrownAway() -> None:
@@ -144,7 +144,7 @@ def test_whatAConnectionSendsIsThrownAway() -> None:
     peer.send(b"another!\r\n")
     server.settle()
     assert peer.received in parseQuotes(PROVERBS, "proverbs")
-    assert peer.closed
+    assert peer.writeClosed
 
 
 def test_aDatagramIsAnsweredWithAQuote() -> None:

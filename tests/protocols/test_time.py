@@ -63,7 +63,7 @@ def test_aConnectionIsToldTheTimeAndClosed() -> None:
     peer = server.connect()
     server.settle()
     assert peer.received == struct.pack(">I", 2_398_291_200)
-    assert peer.closed
+    assert peer.writeClosed
 
 
 def test_aConnectionIsToldTheTimeOfItsOwnMoment() -> None:
@@ -88,7 +88,7 @@ def test_whatAConnectionSendsIsThrownAway() -> None:
     peer.send(b"what time is it?\r\n")
     server.settle()
     assert peer.received == struct.pack(">I", 2_208_988_800)
-    assert peer.closed
+    assert peer.writeClosed
 
 
 @pytest.mark.parametrize("datagram", [b"", b"what time is it?"])
