@@ -149,9 +149,7 @@ class IDatagramServerEndpointStringParser(Interface):
 
     prefix: str = Attribute("The first word of the strings it parses.")
 
-    def parseDatagramServer(
-        reactor: Any, *args: str, **kwargs: str
-    ) -> IDatagramServerEndpoint:
+    def parseDatagramServer(reactor: Any, *args: str, **kwargs: str) -> IDatagramServerEndpoint:
         """
         Args:
             reactor: Where the endpoint will listen.
@@ -180,9 +178,7 @@ class IEndpointWrapper(Interface):
         """
     )
 
-    def wrapFactory(
-        reactor: Any, options: Any, factory: IProtocolFactory
-    ) -> IProtocolFactory:
+    def wrapFactory(reactor: Any, options: Any, factory: IProtocolFactory) -> IProtocolFactory:
         """
         Put the layer in front of a factory.
 

@@ -12,7 +12,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,9 +24,9 @@ from zope.interface import implementer
 
 import myserv
 from myserv.config.document import readDocument
-from myserv.config.model import ServerConfig, ServiceConfig, readConfig
+from myserv.config.model import ServiceConfig, surveyConfig
 from myserv.discovery import installedPlugins
-from myserv.errors import ConfigurationError, KeyPath, ListenError, PluginError, didYouMean
+from myserv.errors import ConfigurationError, KeyPath, ListenError, PluginError, Problem, didYouMean
 from myserv.interfaces import IEventObserver, IProtocolPlugin
 from myserv.observe.log import LogObserver
 from myserv.observe.observers import Observers
@@ -101,7 +101,7 @@ def makeTwistdServer(
     directory: Path | None = None,
     portal: Portal | None = None,
     observers: tuple[IEventObserver, ...] = (),
-    locate: Callable[[KeyPath], str] = lambda key: "",
+    report: Callable[[Iterable[Problem]], ConfigurationError] = ConfigurationError,
 ) -> TwistdServer:
     """
     Build a server on the reactor that twistd has installed.
@@ -111,7 +111,7 @@ def makeTwistdServer(
         directory: Where services keep files.
         portal: Where peers log in.
         observers: Who else is told of events, beside the log.
-        locate: Tells where a key stands, for errors.
+        report: Makes the error that tells an operator where problems stand.
 
     Raises:
         ConfigurationError: A plugin or an endpoint refused what it was asked.
@@ -130,7 +130,7 @@ def makeTwistdServer(
         emit=Observers(LogObserver(), *observers).emit,
         directory=stateDirectory(directory),
         portal=portal,
-        locate=locate,
+        report=report,
         failedLate=endLate,
     )
     server = TwistdServer(reactor)
@@ -145,25 +145,6 @@ def _exitWithFailure() -> None:
     os._exit(1)
 
 
-def planFile(path: str | Path) -> tuple[ServerConfig, tuple[ServicePlan, ...], Any]:
-    """
-    Read a configuration file and plan its services.
-
-    Returns:
-        What it says, the plans, and the document, which knows where things
-        stand.
-
-    Raises:
-        ConfigurationError: With every mistake at its place in the file.
-    """
-    document = readDocument(path)
-    config = readConfig(document)
-    try:
-        return config, planServices(config.services, installedPlugins()), document
-    except ConfigurationError as error:
-        raise document.report(error.problems) from None
-
-
 def serveFile(path: str | Path, **others: Any) -> TwistdServer:
     """
     Build the server that a configuration file describes.
@@ -175,11 +156,16 @@ def serveFile(path: str | Path, **others: Any) -> TwistdServer:
     Raises:
         ConfigurationError: With every mistake at its place in the file.
     """
-    config, plans, document = planFile(path)
+    document = readDocument(path)
+    config, problems = surveyConfig(document)
+    plans: tuple[ServicePlan, ...] = ()
     try:
-        return makeTwistdServer(plans, directory=config.directory, locate=document.locate, **others)
+        plans = planServices(config.services, installedPlugins())
     except ConfigurationError as error:
-        raise document.report(error.problems) from None
+        problems += error.problems
+    if problems:
+        raise document.report(problems)
+    return makeTwistdServer(plans, directory=config.directory, report=document.report, **others)
 
 
 class _Options(usage.Options):
@@ -226,9 +212,10 @@ class ServiceOptions(_Options):
     The flags of one protocol: where it listens, and its own options.
     """
 
-    def __init__(self, plugin: IProtocolPlugin, synopsis: str) -> None:
+    def __init__(self, plugin: IProtocolPlugin, reference: str, command: str) -> None:
         self.plugin = plugin
-        self.synopsis = f"{synopsis} --listen ENDPOINT [--listen ENDPOINT ...] [options]"
+        self.reference = reference
+        self.synopsis = f"{command} --listen ENDPOINT [--listen ENDPOINT ...] [options]"
         self.longdesc = plugin.description
         self._listen: list[str] = []
         self._values: dict[str, Any] = {}
@@ -261,11 +248,11 @@ class ServiceOptions(_Options):
         """
         if not self._listen:
             raise usage.UsageError(
-                f"{self.plugin.name} needs --listen: where to listen, such as --listen tcp:7007"
+                f"{self.reference} needs --listen: where to listen, such as --listen tcp:7007"
             )
         request = ServiceConfig(
             name=self["name"],
-            protocol=self.plugin.name,
+            protocol=self.reference,
             listen=tuple(self._listen),
             options=self._values,
             key=(),
@@ -273,14 +260,14 @@ class ServiceOptions(_Options):
         try:
             self.plans = planServices([request], OnePlugin(self.plugin))
         except ConfigurationError as error:
-            raise self.report(error) from None
+            raise self.report(error.problems) from None
 
-    def report(self, error: ConfigurationError) -> ConfigurationError:
+    def report(self, problems: Iterable[Problem]) -> ConfigurationError:
         """
         Say which flag is wrong instead of which key.
         """
         return ConfigurationError(
-            type(each)(each.message, where=self._flagOf(each.key)) for each in error.problems
+            Problem(each.message, where=self._flagOf(each.key)) for each in problems
         )
 
     def _flagOf(self, key: KeyPath) -> str:
@@ -290,29 +277,28 @@ class ServiceOptions(_Options):
             case ("options", str(name), *_):
                 flags = {spec.name: spec.flag for spec in describe(self.plugin.optionsType)}
                 return f"--{flags.get(name, name)}"
-        return self.plugin.name
+        return self.reference
 
     def makeServer(self) -> TwistdServer:
         """
         Build the server that the command line describes.
         """
-        try:
-            return makeTwistdServer(self.plans, locate=self._flagOf)
-        except ConfigurationError as error:
-            raise self.report(error) from None
+        return makeTwistdServer(self.plans, report=self.report)
 
 
-def serviceOptions(plugin: IProtocolPlugin, synopsis: str) -> ServiceOptions:
+def serviceOptions(reference: str, command: str) -> ServiceOptions:
     """
     Make the flags of a protocol from its options class.
 
     Args:
-        plugin: The protocol.
-        synopsis: The command, for help.
+        reference: The protocol's name, or C{"module:Attribute"}.
+        command: The command that takes the flags, for help.
 
     Raises:
-        PluginError: An option has the name of a flag that every protocol has.
+        PluginError: There is no such protocol, it is broken, or an option has
+            the name of a flag that every protocol has.
     """
+    plugin = installedPlugins().find(reference)
     members: dict[str, Any] = {}
     for spec in describe(plugin.optionsType):
         if spec.flag in _RESERVED:
@@ -321,7 +307,7 @@ def serviceOptions(plugin: IProtocolPlugin, synopsis: str) -> ServiceOptions:
             )
         members.update(_flags(spec))
     made = type("ServiceOptions", (ServiceOptions,), members)
-    options: ServiceOptions = made(plugin, synopsis)
+    options: ServiceOptions = made(plugin, reference, command)
     return options
 
 
@@ -338,14 +324,14 @@ def _flags(spec: OptionSpec) -> dict[str, Callable[..., None]]:
         self.take(spec, "false")
 
     if spec.type.element is not bool:
-        take.__doc__ = f"{spec.help} ({_typeAndDefault(spec)})"
+        take.__doc__ = _describeFlag(spec)
         return {f"opt_{method}": take}
-    turnOn.__doc__ = f"{spec.help} ({_typeAndDefault(spec)})"
-    turnOff.__doc__ = f"the opposite of --{spec.flag}"
+    turnOn.__doc__ = _describeFlag(spec)
+    turnOff.__doc__ = f"The opposite of --{spec.flag}"
     return {f"opt_{method}": turnOn, f"opt_no_{method}": turnOff}
 
 
-def _typeAndDefault(spec: OptionSpec) -> str:
+def _describeFlag(spec: OptionSpec) -> str:
     parts = [spec.type.name]
     if spec.type.many:
         parts.append("may be repeated")
@@ -353,7 +339,7 @@ def _typeAndDefault(spec: OptionSpec) -> str:
         parts.append("required")
     elif spec.defaultText:
         parts.append(f"default {spec.defaultText}")
-    return ", ".join(parts)
+    return f"{spec.help[:1].upper()}{spec.help[1:]} ({', '.join(parts)})"
 
 
 class Options(_Options):
@@ -381,8 +367,7 @@ class Options(_Options):
                 "name a protocol or give --config FILE; --help lists the protocols"
             )
         reference, *rest = words
-        plugin = installedPlugins().find(reference)
-        self.service = serviceOptions(plugin, f"twistd [twistd options] myserv {reference}")
+        self.service = serviceOptions(reference, f"twistd [twistd options] myserv {reference}")
         self.service.parseOptions(rest)
 
     def getUsage(self, width: int | None = None) -> str:
@@ -465,8 +450,7 @@ class TwistdCommand:
             SystemExit: The protocol is broken.
         """
         with oneLinePerMistake():
-            plugin = installedPlugins().find(self.protocol)
-            return serviceOptions(plugin, f"twistd [twistd options] {self.tapname}")
+            return serviceOptions(self.protocol, f"twistd [twistd options] {self.tapname}")
 
     def makeService(self, options: ServiceOptions) -> IService:
         """

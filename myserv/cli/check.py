@@ -4,7 +4,8 @@ C{myserv check}: everything that starting a server would find, and no socket.
 
 from __future__ import annotations
 
-from myserv.tap import planFile, serveFile
+from myserv.server.service import ProtocolService
+from myserv.tap import serveFile
 
 
 def check(path: str) -> str:
@@ -19,13 +20,12 @@ def check(path: str) -> str:
     Raises:
         ConfigurationError: With every mistake at its place in the file.
     """
-    _, plans, _ = planFile(path)
-    serveFile(path)
-    endpoints = sum(len(plan.endpoints) for plan in plans)
-    lines = [f"{path}: ok: {_count(len(plans), 'service')}, {_count(endpoints, 'endpoint')}"]
-    for plan in plans:
-        where = ", ".join(str(planned.endpoint) for planned in plan.endpoints)
-        lines.append(f"  {plan.name}: {plan.plugin.name} on {where}")
+    services = [each for each in serveFile(path) if isinstance(each, ProtocolService)]
+    endpoints = sum(len(service.listeners) for service in services)
+    lines = [f"{path}: ok: {_count(len(services), 'service')}, {_count(endpoints, 'endpoint')}"]
+    for service in services:
+        where = ", ".join(listener.endpoint for listener in service.listeners)
+        lines.append(f"  {service.name}: {where}")
     return "\n".join(lines)
 
 

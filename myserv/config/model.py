@@ -88,13 +88,26 @@ def readConfig(document: Document) -> ServerConfig:
         ConfigurationError: With a problem for everything that is wrong, each
             at its place in the file.
     """
+    config, problems = surveyConfig(document)
+    if problems:
+        raise document.report(problems)
+    return config
+
+
+def surveyConfig(document: Document) -> tuple[ServerConfig, list[Problem]]:
+    """
+    Read what can be read of a document, right or wrong.
+
+    Returns:
+        Those services that are well formed, and a problem for everything that
+        is not.
+    """
     problems = list(_unknownKeys(document.values, _TABLES, ()))
     serverKeys = _readServer(document.values, problems)
     services = _readServices(document.values, problems)
     problems.extend(_repeatedEndpoints(document))
-    if problems or serverKeys is None:
-        raise document.report(problems)
-    return ServerConfig(serverKeys.directory, tuple(services))
+    directory = serverKeys.directory if serverKeys is not None else None
+    return ServerConfig(directory, tuple(services)), problems
 
 
 def _readServer(values: Mapping[str, Any], problems: list[Problem]) -> ServerKeys | None:

@@ -5,7 +5,7 @@ From plans to a server whose endpoints are ready to open.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Resources:
     @ivar emit: Takes the events.
     @ivar directory: Where services keep files.
     @ivar portal: Where peers log in.
-    @ivar locate: Tells where a key stands, for errors.
+    @ivar report: Makes the error that tells an operator where problems stand.
     @ivar failedLate: Told of an endpoint that took its time and then could not
         be opened, when there is no caller left to raise to.
     """
@@ -41,7 +41,7 @@ class Resources:
     emit: Callable[[Event], None]
     directory: Path
     portal: Portal | None = None
-    locate: Callable[[KeyPath], str] = lambda key: ""
+    report: Callable[[Iterable[Problem]], ConfigurationError] = ConfigurationError
     failedLate: Callable[[ListenError], None] = lambda error: None
 
 
@@ -68,7 +68,7 @@ def buildServer(plans: Sequence[ServicePlan], resources: Resources, server: Serv
         except ConfigurationError as error:
             problems += error.problems
     if problems:
-        raise ConfigurationError(problems)
+        raise resources.report(problems)
     return server
 
 
@@ -93,16 +93,15 @@ def buildService(plan: ServicePlan, resources: Resources) -> ProtocolService:
             listener = _datagramListener(plan, planned, context, resources)
         keys[listener] = planned.key
 
-    def problemAt(listener: Listener, text: str) -> Problem:
-        key = keys[listener]
-        return Problem(text, key, resources.locate(key))
+    def explain(listener: Listener, text: str) -> ListenError:
+        return ListenError(resources.report([Problem(text, keys[listener])]).problems)
 
     return ProtocolService(
         plan.name,
         tuple(keys),
         resources.reactor,
         resources.emit,
-        problemAt,
+        explain,
         resources.failedLate,
     )
 
@@ -184,15 +183,3 @@ def stateDirectory(configured: Path | None) -> Path:
         return Path(systemd)
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(state).expanduser() / "myserv"
-
-
-def listenersOf(server: Server) -> tuple[Listener, ...]:
-    """
-    Every listener of a server, in order.
-    """
-    return tuple(
-        listener
-        for service in server
-        if isinstance(service, ProtocolService)
-        for listener in service.listeners
-    )

@@ -115,13 +115,15 @@ def _plan(request: ServiceConfig, registry: Finder, problems: list[Problem]) -> 
     if plugin is None:
         return None
     options = attempt(lambda: structure(plugin.optionsType, request.options), "options")
-    problems.extend(_wrongKinds(plugin, endpoints))
+    problems.extend(_wrongKinds(request.protocol, plugin, endpoints))
     if len(problems) > before:
         return None
     return ServicePlan(request.name, plugin, options, tuple(endpoints), request.key)
 
 
-def _wrongKinds(plugin: IProtocolPlugin, endpoints: list[PlannedEndpoint]) -> Iterable[Problem]:
+def _wrongKinds(
+    protocol: str, plugin: IProtocolPlugin, endpoints: list[PlannedEndpoint]
+) -> Iterable[Problem]:
     serves = {
         Kind.STREAM: IStreamProtocolPlugin.providedBy(plugin),
         Kind.DATAGRAM: IDatagramProtocolPlugin.providedBy(plugin),
@@ -131,7 +133,7 @@ def _wrongKinds(plugin: IProtocolPlugin, endpoints: list[PlannedEndpoint]) -> It
         if not serves[kind]:
             other = Kind.STREAM if kind is Kind.DATAGRAM else Kind.DATAGRAM
             yield Problem(
-                f'"{planned.endpoint}" is a {kind.value} endpoint, and {plugin.name} is a '
+                f'"{planned.endpoint}" is a {kind.value} endpoint, and {protocol} is a '
                 f"protocol over {other.value}s only",
                 planned.key,
             )

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.python.failure import Failure
 
 from myserv.endpoints.failure import describeListenError
-from myserv.errors import ListenError, Problem
+from myserv.errors import ListenError
 from myserv.events import Event, ListenerFailed, ServiceStarted, ServiceStopped
 from myserv.server.listener import Listener
 
@@ -32,7 +32,7 @@ class ProtocolService(Service):
         listeners: Sequence[Listener],
         reactor: Any,
         emit: Callable[[Event], None],
-        problemAt: Callable[[Listener, str], Problem] = lambda listener, text: Problem(text),
+        explain: Callable[[Listener, str], ListenError] = lambda listener, text: ListenError(text),
         failedLate: Callable[[ListenError], None] = lambda error: None,
     ) -> None:
         """
@@ -41,7 +41,7 @@ class ProtocolService(Service):
             listeners: Stopped ones.
             reactor: The reactor that serves.
             emit: Takes the events.
-            problemAt: Says where a listener was asked for.
+            explain: Makes the error that says where a listener was asked for.
             failedLate: Told of an endpoint that could not be opened when
                 there is no caller left to raise to.
         """
@@ -50,9 +50,10 @@ class ProtocolService(Service):
         self.listeners = tuple(listeners)
         self._reactor = reactor
         self._emit = emit
-        self._problemAt = problemAt
+        self._explain = explain
         self._failedLate = failedLate
         self._opening: Deferred[None] | None = None
+        self._serving = False
 
     def privilegedStartService(self) -> None:
         """
@@ -87,7 +88,9 @@ class ProtocolService(Service):
         return self._closeAll().addCallback(self._closed)
 
     def _closed(self, result: object) -> None:
-        self._emit(ServiceStopped(self._name))
+        if self._serving:
+            self._serving = False
+            self._emit(ServiceStopped(self._name))
 
     def _open(self) -> None:
         self._opening = Deferred.fromCoroutine(self._openInOrder())
@@ -114,7 +117,8 @@ class ProtocolService(Service):
                 self._emit(ListenerFailed(self._name, listener.endpoint, reason))
                 settle(self._closeAll(), self._reactor)
                 text = f"cannot listen on {listener.endpoint}: {reason}"
-                raise ListenError(self._problemAt(listener, text)) from error
+                raise self._explain(listener, text) from error
+        self._serving = True
         self._emit(ServiceStarted(self._name))
 
     def _closeAll(self) -> Deferred[Any]:
