@@ -1,0 +1,3 @@
+"""A test that leaves something behind in the reactor fails."""
+
+pytest_plugins = ["myserv.testing.fixtures"]
