@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
+    IDelayedCall,
     IFileDescriptorReceiver,
+    IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocol,
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
 
 _PROTOCOL_EXTRAS: Final = (IHalfCloseableProtocol, IHandshakeListener, IFileDescriptorReceiver)
 """What a transport asks of a protocol beside IProtocol itself."""
+
+LINGER: Final = 2.0
+"""Seconds that a peer has to close once it was told that no more comes; Apache's
+are 2, nginx's 5.  To close at once while a peer still sends makes the kernel
+reset it, and that can cost it the answer (RFC 1122, section 4.2.2.13)."""
 
 
 @implementer(IProtocol, ITransport)
@@ -53,6 +60,9 @@ class Connection:
         self.number = number
         self.peer: Peer = None
         self.started = 0.0
+        self._peerEnded = False
+        self._lingering = False
+        self._lingered: IDelayedCall | None = None
         self.bytesReceived = 0
         self.bytesSent = 0
 
@@ -85,6 +95,8 @@ class Connection:
         """
         The transport is gone: tell the protocol, then the listener.
         """
+        if self._lingered is not None and self._lingered.active():
+            self._lingered.cancel()
         self._call("connectionLost", reason)
         self._protocol = None
         self._deliver = _ignore
@@ -104,15 +116,26 @@ class Connection:
 
     def readConnectionLost(self) -> None:
         """
-        The peer will send no more (only where the protocol half-closes).
+        The peer will send no more (only where the protocol half-closes, or
+        when we linger for this).
         """
-        self._call("readConnectionLost")
+        self._peerEnded = True
+        if self._lingering:
+            self._transport.loseConnection()
+        else:
+            self._call("readConnectionLost")
 
     def writeConnectionLost(self) -> None:
         """
-        The peer was told that no more comes (only where the protocol half-closes).
+        The peer was told that no more comes (only where the protocol
+        half-closes, or when we linger).
         """
-        self._call("writeConnectionLost")
+        if self._lingering:
+            # The time starts here: a slow reader had to have it all first.
+            later = self._listener.reactor.callLater
+            self._lingered = later(LINGER, self._transport.loseConnection)
+        else:
+            self._call("writeConnectionLost")
 
     def handshakeCompleted(self) -> None:
         """
@@ -146,9 +169,21 @@ class Connection:
     def loseConnection(self) -> None:
         """
         Close when what was written has been sent.
+
+        A peer that is still sending is heard out for L{LINGER} seconds, and
+        what it says is thrown away, so that it gets to read what was written.
         """
+        if self.disconnecting:
+            return
         self.disconnecting = True
-        self._transport.loseConnection()
+        if self._peerEnded or not _closesAbruptly(self._transport):
+            self._transport.loseConnection()
+            return
+        self._lingering = True
+        self._deliver = _ignore
+        self.__provides__ = _declaration(self._protocol, self._transport, IHalfCloseableProtocol)
+        self._transport.resumeProducing()
+        self._transport.loseWriteConnection()
 
     def abortConnection(self) -> None:
         """
@@ -229,20 +264,27 @@ def describeEnd(reason: Failure) -> str:
     return reason.getErrorMessage().rstrip(".")
 
 
+def _closesAbruptly(transport: Any) -> bool:
+    # A socket does.  A layer over one says goodbye in its own way, though it may
+    # claim all that the socket provides; and so does a socket after startTLS.
+    bare = IHalfCloseableDescriptor.implementedBy(type(transport))
+    return bare and not getattr(transport, "TLS", False)
+
+
 def _ignore(data: bytes) -> None:
     """Bytes that come after the end go nowhere."""
 
 
-_declarations: dict[tuple[Any, Any], Any] = {}
+_declarations: dict[tuple[Any, ...], Any] = {}
 
 
-def _declaration(protocol: Any, transport: Any) -> Any:
+def _declaration(protocol: Any, transport: Any, *more: Any) -> Any:
     # A transport asks what its protocol provides, and a protocol what its
     # transport does: C{ISSLTransport(self.transport, None)}.  The answer is the
     # same for all connections of a kind, so it is made once for each kind.
-    key = (providedBy(protocol), providedBy(transport))
+    key = (providedBy(protocol), providedBy(transport), *more)
     known = _declarations.get(key)
     if known is None:
         extras = [each for each in _PROTOCOL_EXTRAS if each.providedBy(protocol)]
-        known = _declarations[key] = Provides(Connection, *extras, *providedBy(transport))
+        known = _declarations[key] = Provides(Connection, *extras, *more, *providedBy(transport))
     return known

@@ -129,6 +129,8 @@ class DatagramChannel(DatagramProtocol):
         """
         self._port = transport
         super().makeConnection(transport)
+        # Twisted would log that the protocol starts; our own event says it.
+        self._protocol.noisy = False
         self._protocol.makeConnection(self)
 
     def doStop(self) -> None:

@@ -73,6 +73,7 @@ class MemorySocket:
         self.deliveredCount = 0
         self.peerReading = True
         self.window = SOCKET_BUFFER
+        self.peerAnswersEnd = True
         self.ended = False
         self.closed = False
         self.reset = False
@@ -138,6 +139,7 @@ class MemorySocket:
         del self.outgoing[:count]
         self.delivered += data
         self.deliveredCount += len(data)
+        self._answerEnd()
         return data
 
     def shutdown(self, how: int) -> None:
@@ -145,6 +147,11 @@ class MemorySocket:
         End our half of the connection.
         """
         self.ended = True
+        self._answerEnd()
+
+    def _answerEnd(self) -> None:
+        if self.ended and self.peerAnswersEnd and not self.outgoing:
+            self.peerEnded = True
 
     def close(self) -> None:
         """
@@ -207,7 +214,8 @@ class MemoryPeer:
     A client, as a test sees it.
 
     It reads whatever the server sends as soon as it is sent, unless L{pauseReading} was
-    called.  Nothing that it does reaches the server before the reactor moves.
+    called, and when it has read the end it closes, as most clients do, unless L{stay}
+    was called.  Nothing that it does reaches the server before the reactor moves.
 
     @ivar address: Where it connects from.
     """
@@ -288,6 +296,12 @@ class MemoryPeer:
             raise RuntimeError(f"{self!r} said that it would send no more")
         if not self._wire.closed:
             self._wire.incoming += data
+
+    def stay(self) -> None:
+        """
+        Do not close when the server has sent its last.
+        """
+        self._wire.peerAnswersEnd = False
 
     def closeWrite(self) -> None:
         """

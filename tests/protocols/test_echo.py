@@ -161,6 +161,7 @@ def test_aTransportThatEndsOurHalfStillHearsThePeer(server: MemoryServer, peer: 
     """
     assert server.streamListener is not None
     [connection] = server.streamListener.connections
+    peer.stay()
     connection.loseWriteConnection()
     server.settle()
     assert peer.writeClosed
