@@ -31,7 +31,7 @@ from myserv.interfaces import IDrainable
 if TYPE_CHECKING:
     from myserv.server.listener import StreamListener
 
-_PROTOCOL_EXTRAS: Final = (IHalfCloseableProtocol, IHandshakeListener, IFileDescriptorReceiver)
+_PROTOCOL_EXTRAS: Final = (IHandshakeListener, IFileDescriptorReceiver)
 """What a transport asks of a protocol beside IProtocol itself."""
 
 LINGER: Final = 2.0
@@ -40,7 +40,7 @@ are 2, nginx's 5.  To close at once while a peer still sends makes the kernel
 reset it, and that can cost it the answer (RFC 1122, section 4.2.2.13)."""
 
 
-@implementer(IProtocol, ITransport)
+@implementer(IProtocol, IHalfCloseableProtocol, ITransport)
 class Connection:
     """
     A peer's connection to a service.
@@ -116,25 +116,28 @@ class Connection:
 
     def readConnectionLost(self) -> None:
         """
-        The peer will send no more (only where the protocol half-closes, or
-        when we linger for this).
+        The peer will send no more.
+
+        A protocol that does not half-close is closed when what it wrote has
+        been sent.  Twisted would end it at once and lose its last answer, the
+        only one that C{echo hello | nc -N} waits for.
         """
         self._peerEnded = True
-        if self._lingering:
-            self._transport.loseConnection()
-        else:
+        if not self._lingering and IHalfCloseableProtocol.providedBy(self._protocol):
             self._call("readConnectionLost")
+        else:
+            self.disconnecting = True
+            self._transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
         """
-        The peer was told that no more comes (only where the protocol
-        half-closes, or when we linger).
+        The peer was told that no more comes.
         """
         if self._lingering:
             # The time starts here: a slow reader had to have it all first.
             later = self._listener.reactor.callLater
             self._lingered = later(LINGER, self._transport.loseConnection)
-        else:
+        elif IHalfCloseableProtocol.providedBy(self._protocol):
             self._call("writeConnectionLost")
 
     def handshakeCompleted(self) -> None:
@@ -181,7 +184,6 @@ class Connection:
             return
         self._lingering = True
         self._deliver = _ignore
-        self.__provides__ = _declaration(self._protocol, self._transport, IHalfCloseableProtocol)
         self._transport.resumeProducing()
         self._transport.loseWriteConnection()
 
@@ -275,16 +277,16 @@ def _ignore(data: bytes) -> None:
     """Bytes that come after the end go nowhere."""
 
 
-_declarations: dict[tuple[Any, ...], Any] = {}
+_declarations: dict[tuple[Any, Any], Any] = {}
 
 
-def _declaration(protocol: Any, transport: Any, *more: Any) -> Any:
+def _declaration(protocol: Any, transport: Any) -> Any:
     # A transport asks what its protocol provides, and a protocol what its
     # transport does: C{ISSLTransport(self.transport, None)}.  The answer is the
     # same for all connections of a kind, so it is made once for each kind.
-    key = (providedBy(protocol), providedBy(transport), *more)
+    key = (providedBy(protocol), providedBy(transport))
     known = _declarations.get(key)
     if known is None:
         extras = [each for each in _PROTOCOL_EXTRAS if each.providedBy(protocol)]
-        known = _declarations[key] = Provides(Connection, *extras, *more, *providedBy(transport))
+        known = _declarations[key] = Provides(Connection, *extras, *providedBy(transport))
     return known

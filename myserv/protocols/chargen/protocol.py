@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.interfaces import IPullProducer, IUDPTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
 from zope.interface import implementer
 
@@ -19,7 +19,7 @@ BLOCK: Final = PATTERN * 2
 """What is written at a time: 14,060 bytes, which fit one TLS record of 16 KiB."""
 
 
-@implementer(IPullProducer, IDrainable)
+@implementer(IPullProducer, IHalfCloseableProtocol, IDrainable)
 class Chargen(Protocol):
     """
     Sends the pattern for as long as the peer reads it (RFC 864, "TCP Based
@@ -53,12 +53,23 @@ class Chargen(Protocol):
         The transport is gone, and will not ask again.
         """
 
+    def readConnectionLost(self) -> None:
+        """
+        The peer takes its leave: finish the block under way, and close.
+        """
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """
+        Never happens: nothing here closes one half.
+        """
+
     def drainRequested(self, deadline: float) -> None:
         """
         Finish the block under way, and close.
         """
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
+        self.readConnectionLost()
 
 
 class DatagramChargen(DatagramProtocol):
