@@ -19,11 +19,9 @@ from pathlib import Path
 from twisted.application.service import IService
 from twisted.cred.portal import Portal
 
-from myserv.config.model import ServiceConfig
 from myserv.discovery import installedPlugins
 from myserv.interfaces import IEventObserver, IProtocolPlugin
-from myserv.server.plan import OnePlugin, planServices
-from myserv.tap import makeTwistdServer, oneLinePerMistake, serveFile
+from myserv.tap import makeTwistdServer, oneLinePerMistake, planOne, serveFile
 
 
 def makeService(
@@ -57,15 +55,15 @@ def makeService(
     with oneLinePerMistake():
         registry = installedPlugins()
         plugin = registry.find(protocol) if isinstance(protocol, str) else protocol
-        request = ServiceConfig(
-            name=name or plugin.name,
-            protocol=plugin.name,
-            listen=(listen,) if isinstance(listen, str) else tuple(listen),
-            options=options or {},
-            key=(),
+        plans = planOne(
+            plugin,
+            plugin.name,
+            plugin.name if name is None else name,
+            (listen,) if isinstance(listen, str) else tuple(listen),
+            options or {},
         )
         server: IService = makeTwistdServer(
-            planServices([request], OnePlugin(plugin)),
+            plans,
             directory=directory,
             portal=portal,
             observers=tuple(observers),

@@ -12,19 +12,20 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from twisted.application.service import IService, IServiceMaker
 from twisted.cred.portal import Portal
+from twisted.internet.error import ReactorNotRunning
 from twisted.plugin import IPlugin
 from twisted.python import usage
 from zope.interface import implementer
 
 import myserv
 from myserv.config.document import readDocument
-from myserv.config.model import ServiceConfig, surveyConfig
+from myserv.config.model import NAME_RULE, SERVICE_NAME_PATTERN, ServiceConfig, surveyConfig
 from myserv.discovery import installedPlugins
 from myserv.errors import ConfigurationError, KeyPath, ListenError, PluginError, Problem, didYouMean
 from myserv.interfaces import IEventObserver, IProtocolPlugin
@@ -88,11 +89,27 @@ class TwistdServer(Server):
         Raises:
             Refused: One could not be opened.
         """
-        try:
+        with _refusing():
             super().privilegedStartService()
-        except ListenError as error:
-            _sayOnTerminal(str(error))
-            raise Refused(str(error)) from None
+
+    def startService(self) -> None:
+        """
+        Open what is not open yet; see L{Server.startService}.
+
+        Raises:
+            Refused: One could not be opened.
+        """
+        with _refusing():
+            super().startService()
+
+
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except ListenError as error:
+        _sayOnTerminal(str(error))
+        raise Refused(str(error)) from None
 
 
 def makeTwistdServer(
@@ -123,7 +140,12 @@ def makeTwistdServer(
         # twistd has no other way to an exit code once the reactor runs.
         _sayOnTerminal(str(error))
         atexit.register(_exitWithFailure)
-        reactor.stop()
+        reactor.callWhenRunning(stop)
+
+    def stop() -> None:
+        # It stops already when another endpoint has failed too.
+        with contextlib.suppress(ReactorNotRunning):
+            reactor.stop()
 
     resources = Resources(
         reactor=reactor,
@@ -143,6 +165,42 @@ def _exitWithFailure() -> None:
         with contextlib.suppress(Exception):
             stream.flush()
     os._exit(1)
+
+
+def planOne(
+    plugin: IProtocolPlugin,
+    reference: str,
+    name: str,
+    listen: tuple[str, ...],
+    options: Mapping[str, object],
+) -> tuple[ServicePlan, ...]:
+    """
+    Give meaning to the one service that somebody asks for.
+
+    Args:
+        plugin: The protocol.
+        reference: What it was called.
+        name: What the service is to be called.
+        listen: Endpoint strings.
+        options: The protocol's options.
+
+    Raises:
+        ConfigurationError: With a problem for everything that is wrong.
+    """
+    problems = []
+    if not SERVICE_NAME_PATTERN.fullmatch(name):
+        problems.append(Problem(f"{name!r} {NAME_RULE}", ("name",)))
+    if not listen:
+        problems.append(Problem('is empty: write where to listen, such as "tcp:7007"', ("listen",)))
+    request = ServiceConfig(name=name, protocol=reference, listen=listen, options=options, key=())
+    plans: tuple[ServicePlan, ...] = ()
+    try:
+        plans = planServices([request], OnePlugin(plugin))
+    except ConfigurationError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigurationError(problems)
+    return plans
 
 
 def serveFile(path: str | Path, **others: Any) -> TwistdServer:
@@ -186,12 +244,12 @@ class _Options(usage.Options):
             try:
                 super().parseOptions(options)
             except usage.UsageError as error:
-                unknown = re.fullmatch(r"option --(\S+) not recognized", str(error))
+                unknown = re.fullmatch(r"option (--?)(.+) not recognized", str(error))
                 if unknown is None:
                     raise
                 known = [flag.rstrip("=") for flag in self.longOpt]
-                near = didYouMean(unknown[1], known).replace('"', '"--', 1)
-                raise usage.UsageError(f"there is no flag --{unknown[1]}{near}") from None
+                near = didYouMean(unknown[2], known).replace('"', '"--', 1)
+                raise usage.UsageError(f"there is no flag {unknown[1]}{unknown[2]}{near}") from None
 
     def opt_version(self) -> None:
         """
@@ -221,6 +279,10 @@ class ServiceOptions(_Options):
         self._values: dict[str, Any] = {}
         self["name"] = plugin.name
         super().__init__()
+        # To Twisted an option of one letter has one hyphen; here all have two.
+        for spec in describe(plugin.optionsType):
+            if len(spec.flag) == 1:
+                self.longOpt.append(spec.flag if spec.type.element is bool else f"{spec.flag}=")
 
     def opt_listen(self, endpoint: str) -> None:
         """Where to listen, such as tcp:7007 or udp:7007; may be repeated"""
@@ -239,6 +301,13 @@ class ServiceOptions(_Options):
         else:
             self._values[spec.name] = text
 
+    def parseArgs(self, *words: str) -> None:
+        """
+        Turn away what is neither a flag nor the value of one.
+        """
+        if words:
+            raise usage.UsageError(f"there is nothing to do for {words[0]!r}: flags begin with --")
+
     def postOptions(self) -> None:
         """
         Give meaning to what was written.
@@ -250,15 +319,10 @@ class ServiceOptions(_Options):
             raise usage.UsageError(
                 f"{self.reference} needs --listen: where to listen, such as --listen tcp:7007"
             )
-        request = ServiceConfig(
-            name=self["name"],
-            protocol=self.reference,
-            listen=tuple(self._listen),
-            options=self._values,
-            key=(),
-        )
         try:
-            self.plans = planServices([request], OnePlugin(self.plugin))
+            self.plans = planOne(
+                self.plugin, self.reference, self["name"], tuple(self._listen), self._values
+            )
         except ConfigurationError as error:
             raise self.report(error.problems) from None
 
@@ -272,8 +336,8 @@ class ServiceOptions(_Options):
 
     def _flagOf(self, key: KeyPath) -> str:
         match key:
-            case ("listen", *_):
-                return "--listen"
+            case ("listen" | "name" as flag, *_):
+                return f"--{flag}"
             case ("options", str(name), *_):
                 flags = {spec.name: spec.flag for spec in describe(self.plugin.optionsType)}
                 return f"--{flags.get(name, name)}"
@@ -296,7 +360,7 @@ def serviceOptions(reference: str, command: str) -> ServiceOptions:
 
     Raises:
         PluginError: There is no such protocol, it is broken, or an option has
-            the name of a flag that every protocol has.
+            the name of a flag that every protocol or another option has.
     """
     plugin = installedPlugins().find(reference)
     members: dict[str, Any] = {}
@@ -305,7 +369,13 @@ def serviceOptions(reference: str, command: str) -> ServiceOptions:
             raise PluginError(
                 f'the protocol {plugin.name} is broken: no option may be called "{spec.name}"'
             )
-        members.update(_flags(spec))
+        flags = _flags(spec)
+        if not members.keys().isdisjoint(flags):
+            raise PluginError(
+                f'the protocol {plugin.name} is broken: its option "{spec.name}" '
+                "has the flag of another"
+            )
+        members.update(flags)
     made = type("ServiceOptions", (ServiceOptions,), members)
     options: ServiceOptions = made(plugin, reference, command)
     return options
@@ -354,8 +424,16 @@ class Options(_Options):
 
     def parseArgs(self, *words: str) -> None:
         """
+        Keep what is not a flag of this command.
+        """
+        # Twisted takes a TypeError here, whosever, for a wrong number of words.
+        self._words = words
+
+    def postOptions(self) -> None:
+        """
         Hand what follows a protocol's name to that protocol.
         """
+        words = self._words
         if self["config"] is not None:
             if words:
                 raise usage.UsageError(

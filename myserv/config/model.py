@@ -24,6 +24,11 @@ T = TypeVar("T")
 SERVICE_NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """A service's name is a word on a command line, a label and a directory."""
 
+NAME_RULE: Final = (
+    "cannot be a service's name: use letters, digits, - and _, a letter or digit first"
+)
+"""What L{SERVICE_NAME_PATTERN} says, in words."""
+
 _TABLES: Final = ("server", "services")
 
 
@@ -89,6 +94,7 @@ def readConfig(document: Document) -> ServerConfig:
             at its place in the file.
     """
     config, problems = surveyConfig(document)
+    problems.extend(_repeatedEndpoints(document))
     if problems:
         raise document.report(problems)
     return config
@@ -100,12 +106,12 @@ def surveyConfig(document: Document) -> tuple[ServerConfig, list[Problem]]:
 
     Returns:
         Those services that are well formed, and a problem for everything that
-        is not.
+        is not.  Whether two endpoints are one is left to whoever knows what
+        their strings mean: a port 0 may well be asked for twice.
     """
     problems = list(_unknownKeys(document.values, _TABLES, ()))
     serverKeys = _readServer(document.values, problems)
     services = _readServices(document.values, problems)
-    problems.extend(_repeatedEndpoints(document))
     directory = serverKeys.directory if serverKeys is not None else None
     return ServerConfig(directory, tuple(services)), problems
 
@@ -134,10 +140,7 @@ def _readServices(values: Mapping[str, Any], problems: list[Problem]) -> list[Se
 def _readService(name: str, table: object, problems: list[Problem]) -> ServiceConfig | None:
     key = ("services", name)
     if not SERVICE_NAME_PATTERN.fullmatch(name):
-        message = (
-            "cannot be a service's name: use letters, digits, - and _, a letter or digit first"
-        )
-        problems.append(Problem(message, key))
+        problems.append(Problem(NAME_RULE, key))
     if not isinstance(table, dict):
         message = f"{written(table)} is not a table: write [services.NAME]"
         problems.append(Problem(message, key))

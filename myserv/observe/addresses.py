@@ -26,4 +26,14 @@ def formatAddress(address: Peer) -> str:
         address = address.name
     if isinstance(address, bytes):
         address = address.decode("utf-8", "replace")
-    return str(address) if address else "an unnamed peer"
+    return _inOneLine(str(address)) if address else "an unnamed peer"
+
+
+def _inOneLine(name: str) -> str:
+    # A peer chooses the name of its own socket, and Linux's abstract names
+    # begin with a NUL, written as @.
+    if name.startswith("\0"):
+        name = "@" + name[1:]
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in name
+    )

@@ -4,13 +4,15 @@ From plans to a server whose endpoints are ready to open.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve, frozen
 from twisted.cred.portal import Portal
+from twisted.internet.protocol import Factory
 
 from myserv.endpoints.kind import Kind
 from myserv.errors import ConfigurationError, KeyPath, ListenError, PluginError, Problem
@@ -63,10 +65,8 @@ def buildServer(plans: Sequence[ServicePlan], resources: Resources, server: Serv
     """
     problems: list[Problem] = []
     for plan in plans:
-        try:
+        with _collecting(problems):
             buildService(plan, resources).setServiceParent(server)
-        except ConfigurationError as error:
-            problems += error.problems
     if problems:
         raise resources.report(problems)
     return server
@@ -77,21 +77,31 @@ def buildService(plan: ServicePlan, resources: Resources) -> ProtocolService:
     Build one planned service.
 
     Raises:
-        ConfigurationError: The plugin or an endpoint refused.
+        ConfigurationError: With a problem for each that refused, the plugin or
+            an endpoint.
     """
     context = ServiceContext(
         plan.name, resources.reactor, resources.emit, resources.directory, resources.portal
     )
     keys: dict[Listener, KeyPath] = {}
-    factory: Any = None
+    problems: list[Problem] = []
+    # One that listens nowhere, should the plugin refuse: endpoints may have
+    # their own problems.
+    factory: Any = Factory()
+    if any(planned.endpoint.kind is Kind.STREAM for planned in plan.endpoints):
+        with _collecting(problems):
+            factory = _fromPlugin(plan, context, "buildFactory", "buildProtocol")
     for planned in plan.endpoints:
-        if planned.endpoint.kind is Kind.STREAM:
-            if factory is None:
-                factory = _fromPlugin(plan, context, "buildFactory")
-            listener: Listener = _streamListener(plan, planned, factory, resources)
-        else:
-            listener = _datagramListener(plan, planned, context, resources)
-        keys[listener] = planned.key
+        with _collecting(problems):
+            listener: Listener
+            if planned.endpoint.kind is Kind.STREAM:
+                listener = _streamListener(plan, planned, factory, resources)
+            else:
+                listener = _datagramListener(plan, planned, context, resources)
+            keys[listener] = planned.key
+    if problems:
+        # What a plugin refuses, it may refuse once for each endpoint.
+        raise ConfigurationError(dict.fromkeys(problems))
 
     def explain(listener: Listener, text: str) -> ListenError:
         return ListenError(resources.report([Problem(text, keys[listener])]).problems)
@@ -106,18 +116,30 @@ def buildService(plan: ServicePlan, resources: Resources) -> ProtocolService:
     )
 
 
-def _fromPlugin(plan: ServicePlan, context: IServerContext, method: str) -> Any:
+@contextlib.contextmanager
+def _collecting(problems: list[Problem]) -> Iterator[None]:
     try:
-        return getattr(plan.plugin, method)(context, plan.options)
+        yield
+    except ConfigurationError as error:
+        problems += error.problems
+
+
+def _fromPlugin(plan: ServicePlan, context: IServerContext, method: str, needed: str) -> Any:
+    try:
+        made = getattr(plan.plugin, method)(context, plan.options)
     except ConfigurationError as error:
         options = (*plan.key, "options")
         raise ConfigurationError(each.under(options) for each in error.problems) from error
     except Exception as error:
-        broken = (
-            f"the protocol {plan.plugin.name} is broken: {method} raised "
-            f"{type(error).__name__}: {error}"
-        )
-        raise PluginError(Problem(broken, (*plan.key, "protocol"))) from error
+        raise _broken(plan, f"{method} raised {type(error).__name__}: {error}") from error
+    if not callable(getattr(made, needed, None)):
+        raise _broken(plan, f"{method} returned {made!r}, which has no {needed}")
+    return made
+
+
+def _broken(plan: ServicePlan, cause: str) -> PluginError:
+    text = " ".join(f"the protocol {plan.plugin.name} is broken: {cause}".split())
+    return PluginError(Problem(text, (*plan.key, "protocol")))
 
 
 def _streamListener(
@@ -143,7 +165,7 @@ def _datagramListener(
 ) -> DatagramListener:
     plugin = plan.plugin
     assert IDatagramProtocolPlugin.providedBy(plugin)
-    protocol = _fromPlugin(plan, context, "buildDatagramProtocol")
+    protocol = _fromPlugin(plan, context, "buildDatagramProtocol", "datagramReceived")
     try:
         return DatagramListener(
             plan.name,

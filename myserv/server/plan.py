@@ -8,7 +8,7 @@ is found, its options are typed, the endpoint strings are read.  Nothing opens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from attrs import frozen
 from myserv.config.model import ServiceConfig
 from myserv.endpoints.kind import Kind
 from myserv.endpoints.parse import Endpoint, parseEndpoint
-from myserv.errors import ConfigurationError, KeyPath, Problem, formatKeyPath
+from myserv.errors import ConfigurationError, KeyPath, PluginError, Problem, formatKeyPath
 from myserv.interfaces import IDatagramProtocolPlugin, IProtocolPlugin, IStreamProtocolPlugin
 from myserv.options.structure import structure
 
@@ -89,15 +89,20 @@ def planServices(requests: Sequence[ServiceConfig], registry: Finder) -> tuple[S
             any of them, each under the key of its request.
     """
     problems: list[Problem] = []
-    plans = [_plan(request, registry, problems) for request in requests]
-    good = [plan for plan in plans if plan is not None]
-    problems += _repeated(good)
+    asked: list[PlannedEndpoint] = []
+    plans = [_plan(request, registry, asked, problems) for request in requests]
+    problems += _repeated(asked)
     if problems:
         raise ConfigurationError(problems)
-    return tuple(good)
+    return tuple(plan for plan in plans if plan is not None)
 
 
-def _plan(request: ServiceConfig, registry: Finder, problems: list[Problem]) -> ServicePlan | None:
+def _plan(
+    request: ServiceConfig,
+    registry: Finder,
+    asked: list[PlannedEndpoint],
+    problems: list[Problem],
+) -> ServicePlan | None:
     def attempt(make: Callable[[], Any], *key: str | int) -> Any:
         try:
             return make()
@@ -112,13 +117,27 @@ def _plan(request: ServiceConfig, registry: Finder, problems: list[Problem]) -> 
         endpoint = attempt(partial(parseEndpoint, text), "listen", index)
         if endpoint is not None:
             endpoints.append(PlannedEndpoint(endpoint, (*request.key, "listen", index)))
+    asked += endpoints
     if plugin is None:
         return None
-    options = attempt(lambda: structure(plugin.optionsType, request.options), "options")
+    options = attempt(lambda: _structureOptions(plugin, request.options), "options")
     problems.extend(_wrongKinds(request.protocol, plugin, endpoints))
     if len(problems) > before:
         return None
     return ServicePlan(request.name, plugin, options, tuple(endpoints), request.key)
+
+
+def _structureOptions(plugin: IProtocolPlugin, values: Mapping[str, object]) -> Any:
+    try:
+        return structure(plugin.optionsType, values)
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        # A validator of the author's, which may raise a ValueError only.
+        raise PluginError(
+            f"the protocol {plugin.name} is broken: its options raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _wrongKinds(
@@ -139,9 +158,9 @@ def _wrongKinds(
             )
 
 
-def _repeated(plans: list[ServicePlan]) -> Iterable[Problem]:
+def _repeated(asked: list[PlannedEndpoint]) -> Iterable[Problem]:
     first: dict[Endpoint, KeyPath] = {}
-    for planned in (each for plan in plans for each in plan.endpoints):
+    for planned in asked:
         endpoint = planned.endpoint
         earlier = first.setdefault(endpoint, planned.key)
         if earlier != planned.key and not _leavesPortOpen(endpoint):

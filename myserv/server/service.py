@@ -4,19 +4,30 @@ Services: a plugin tied to its listeners, and a server of several of them.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
 from myserv.endpoints.failure import describeListenError
-from myserv.errors import ListenError
-from myserv.events import Event, ListenerFailed, ServiceStarted, ServiceStopped
+from myserv.errors import ConfigurationError, ListenError
+from myserv.events import (
+    Event,
+    ListenerFailed,
+    ProtocolRaised,
+    ServiceStarted,
+    ServiceStopped,
+)
 from myserv.server.listener import Listener
 
 _MAXIMUM_SETTLING: Final = 1000
+
+_START_METHODS: Final = frozenset({"startFactory", "startProtocol"})
+"""What of an author's runs while an endpoint opens."""
 
 
 class ProtocolService(Service):
@@ -52,7 +63,8 @@ class ProtocolService(Service):
         self._emit = emit
         self._explain = explain
         self._failedLate = failedLate
-        self._opening: Deferred[None] | None = None
+        # The attempt to open that counts, any other having been given up.
+        self._opening: object | None = None
         self._serving = False
 
     def privilegedStartService(self) -> None:
@@ -72,9 +84,9 @@ class ProtocolService(Service):
         Raises:
             ListenError: See L{privilegedStartService}.
         """
-        super().startService()
         if self._opening is None:
             self._open()
+        super().startService()
 
     def stopService(self) -> Deferred[None]:
         """
@@ -93,33 +105,49 @@ class ProtocolService(Service):
             self._emit(ServiceStopped(self._name))
 
     def _open(self) -> None:
-        self._opening = Deferred.fromCoroutine(self._openInOrder())
+        attempt = self._opening = object()
+        opening = Deferred.fromCoroutine(self._openInOrder(attempt))
         failures: list[Failure] = []
-        self._opening.addErrback(failures.append)
+        opening.addErrback(failures.append)
         if failures:
             self._opening = None
             failures[0].raiseException()
         # Almost every endpoint opens at once; one that does not may still fail.
-        self._opening.addCallback(self._openedLate, failures)
+        opening.addCallback(self._openedLate, attempt, failures)
 
-    def _openedLate(self, result: object, failures: list[Failure]) -> None:
+    def _openedLate(self, result: object, attempt: object, failures: list[Failure]) -> None:
         for failure in failures:
             error = failure.value
             assert isinstance(error, ListenError)
-            self._failedLate(error)
+            # Nobody needs to hear it of a service that was stopped meanwhile.
+            if self._opening is attempt:
+                self._opening = None
+                self._failedLate(error)
 
-    async def _openInOrder(self) -> None:
+    async def _openInOrder(self, attempt: object) -> None:
         for listener in self.listeners:
             try:
                 await listener.start()
             except Exception as error:
-                reason = describeListenError(error)
+                self._explainBug(error)
+                reason = _describe(error)
                 self._emit(ListenerFailed(self._name, listener.endpoint, reason))
                 settle(self._closeAll(), self._reactor)
                 text = f"cannot listen on {listener.endpoint}: {reason}"
                 raise self._explain(listener, text) from error
+            if self._opening is not attempt:
+                # Stopped while this one opened; the stop has closed it too.
+                return
         self._serving = True
         self._emit(ServiceStarted(self._name))
+
+    def _explainBug(self, error: Exception) -> None:
+        # Only the traceback tells an author what is wrong with the protocol.
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            method = frame.f_code.co_name
+            if method in _START_METHODS and not _isExpected(error):
+                self._emit(ProtocolRaised(self._name, None, method, Failure(error)))
+                return
 
     def _closeAll(self) -> Deferred[Any]:
         return DeferredList([listener.stop() for listener in self.listeners])
@@ -147,6 +175,30 @@ class Server(MultiService):
             closing = [maybeDeferred(service.stopService) for service in self]
             settle(DeferredList(closing), self._reactor)
             raise
+
+    def startService(self) -> None:
+        """
+        Open what has not been opened with privileges.
+
+        Raises:
+            ListenError: See L{privilegedStartService}.
+        """
+        try:
+            super().startService()
+        except ListenError:
+            settle(self.stopService(), self._reactor)
+            raise
+
+
+def _isExpected(error: Exception) -> bool:
+    # The rest is a bug: of the protocol's, or of an endpoint from elsewhere.
+    return isinstance(error, (ConfigurationError, CannotListenError, OSError))
+
+
+def _describe(error: Exception) -> str:
+    reason = describeListenError(error)
+    # A KeyError's own words are a key.
+    return reason if _isExpected(error) else f"{type(error).__name__}: {reason}"
 
 
 def settle(waiting: Deferred[Any], reactor: Any) -> None:
