@@ -17,12 +17,26 @@ _REASONS: Final = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.ENOENT: "there is no such directory",
+    errno.EEXIST: "there is a file at the path that is not a socket",
+    errno.ENAMETOOLONG: "the path is too long: that of a socket file may have 107 bytes",
     errno.ENOTDIR: "a part of the path is not a directory",
     errno.EMFILE: "this process may open no more files: raise its limit (ulimit -n)",
 }
 
 _FIRST_FREE_PORT: Final = 1024
 _DENIED: Final = (errno.EACCES, errno.EPERM)
+
+
+def describeOpenSSLError(error: Exception) -> str:
+    """
+    Say in one line what OpenSSL refused.
+
+    Args:
+        error: pyOpenSSL's C{SSL.Error} or C{crypto.Error}, which carries a list
+            of library, function and reason.
+    """
+    reasons = error.args[0] if error.args else ()
+    return ", ".join(reason for _, _, reason in reasons) or type(error).__name__
 
 
 def describeListenError(error: Exception) -> str:

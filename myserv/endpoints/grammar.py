@@ -17,7 +17,7 @@ from attrs import frozen
 from myserv.errors import EndpointError
 
 # Only what looks like an address: C{unix:[a:mode=600} is Twisted's to split.
-_BRACKETED: Final = re.compile(r"\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?\](?=:|$)")
+_BRACKETED: Final = re.compile(r"\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?\](?=:|\Z)")
 
 
 @frozen

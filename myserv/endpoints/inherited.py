@@ -11,7 +11,7 @@ import enum
 import os
 import socket
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, execute
@@ -25,6 +25,9 @@ from myserv.endpoints.unix import DatagramPort, StreamPort
 from myserv.errors import ListenError
 from myserv.interfaces import IDatagramServerEndpoint
 from myserv.options.declare import option
+
+_MAXIMUM_DESCRIPTOR: Final = 2**31 - 1
+"""It is an int of C's."""
 
 
 class SocketType(enum.Enum):
@@ -46,7 +49,12 @@ class Domain(enum.Enum):
 class DescriptorOptions:
     """What may follow C{fd:}."""
 
-    fd: int = option(help="the number of the descriptor", positional=True, minimum=0)
+    fd: int = option(
+        help="the number of the descriptor",
+        positional=True,
+        minimum=0,
+        maximum=_MAXIMUM_DESCRIPTOR,
+    )
     type: SocketType = option("STREAM", help="what comes through it")
 
 
@@ -131,7 +139,12 @@ def _duplicate(
     descriptor: int, socketType: socket.SocketKind, domain: Domain | None
 ) -> socket.socket:
     try:
-        sock = socket.socket(fileno=os.dup(descriptor))
+        duplicate = os.dup(descriptor)
+        try:
+            sock = socket.socket(fileno=duplicate)
+        except OSError:
+            os.close(duplicate)
+            raise
     except OSError as error:
         raise ListenError(
             f"descriptor {descriptor} is not a socket that this process was given: {error.strerror}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from zope.interface import implementer
 
@@ -55,7 +55,8 @@ class Layer:
         """
         return (
             Parameter(self.wrapper.prefix),
-            *_parameters(self.wrapper.optionsType, self.options),
+            # Without a name it would be taken for what the layer wraps.
+            *_parameters(self.wrapper.optionsType, self.options, named=True),
         )
 
 
@@ -201,7 +202,7 @@ class StreamEndpoint:
         """
         Accept connections and hand them through the layers.
         """
-        return self.place.listen(self.wrap(protocolFactory))
+        return execute(self.wrap, protocolFactory).addCallback(self.place.listen)
 
 
 def parseEndpoint(text: str) -> Endpoint:
@@ -217,11 +218,21 @@ def parseEndpoint(text: str) -> Endpoint:
     try:
         segments = _assignKeys(_segments(split(text)))
         *outer, last = segments
-        return Endpoint(tuple(map(_layer, outer)), _place(last))
+        endpoint = Endpoint(tuple(map(_layer, outer)), _place(last))
+        if outer and endpoint.kind is Kind.DATAGRAM:
+            raise EndpointError(f"{outer[0].prefix} wraps streams, and {last.prefix} is datagrams")
+        return endpoint
     except ConfigurationError as error:
         raise EndpointError(
-            [evolve(each, message=f'in "{text}": {each.message}') for each in error.problems]
+            [
+                evolve(each, message=_inOneLine(f'in "{text}": {each.message}'))
+                for each in error.problems
+            ]
         ) from None
+
+
+def _inOneLine(text: str) -> str:
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 @frozen
@@ -241,6 +252,7 @@ class _Segment:
 
 def _segments(parameters: tuple[Parameter, ...]) -> list[_Segment]:
     segments: list[_Segment] = []
+    isTwistedTLS = False
     for parameter in parameters:
         if parameter.key is not None and segments:
             segments[-1] = evolve(
@@ -250,20 +262,34 @@ def _segments(parameters: tuple[Parameter, ...]) -> list[_Segment]:
             segments[-1] = evolve(
                 segments[-1], positionals=(*segments[-1].positionals, parameter.value)
             )
-        elif segments and segments[-1].prefix == _TLS and not isPrefix(parameter.value.lower()):
-            # Twisted's own form, tls:DIRECTORY:PORT:BACKLOG:INTERFACE.
-            named = ("certs", parameter.value)
-            written = segments.pop()
-            segments.append(evolve(written, keys=(*written.keys, named)))
-            segments.append(_segment("tcp6"))
+        elif segments and _isDirectory(parameter.value, segments[-1]):
+            segments[-1:] = _twistedTLS(segments[-1], parameter.value)
+            isTwistedTLS = True
         else:
             segments.append(_segment(str(parameter)))
+    path = dict(segments[-1].keys).get("path")
+    if segments[-1].prefix == _TLS and path is not None:
+        others = tuple(each for each in segments[-1].keys if each[0] != "path")
+        segments[-1:] = _twistedTLS(evolve(segments[-1], keys=others), path)
+        isTwistedTLS = True
     last = segments[-1]
     if last.isWrapper:
         raise EndpointError(f"{last.prefix} has to wrap a place to listen: end it in :tcp:PORT")
-    if len(segments) > 1 and last.prefix == "tcp6" and not last.positionals:
+    if isTwistedTLS and not last.positionals:
         return [*segments[:-1], _withDefaultPort(segments)]
     return segments
+
+
+def _twistedTLS(written: _Segment, directory: str) -> tuple[_Segment, _Segment]:
+    # Twisted's own form, tls:DIRECTORY:PORT:BACKLOG:INTERFACE, where the
+    # directory may be written path=DIRECTORY too.
+    return evolve(written, keys=(*written.keys, ("certs", directory))), _segment("tcp6")
+
+
+def _isDirectory(word: str, before: _Segment) -> bool:
+    # With its certificates named, tls: is followed by nothing but a prefix.
+    named = any(key in {"certs", "cert"} for key, _ in before.keys)
+    return before.prefix == _TLS and not named and not isPrefix(word.lower())
 
 
 def _withDefaultPort(segments: list[_Segment]) -> _Segment:
@@ -354,7 +380,7 @@ def _structure(segment: _Segment, optionsType: type) -> Any:
     names = [spec.name for spec in describe(optionsType) if spec.positional]
     positionals = segment.positionals
     values = dict(segment.keys)
-    if "interface" in names and len(positionals) > 1 and _isAddress(positionals[0]):
+    if "interface" in names and positionals and _isAddress(positionals[0]):
         # An address where the port is asked for: [::1]:80.
         if "interface" in values:
             raise EndpointError(f"{segment.prefix} is given the interface twice")
@@ -401,12 +427,13 @@ def _isAddress(text: str) -> bool:
     return True
 
 
-def _parameters(optionsType: type, options: Any) -> tuple[Parameter, ...]:
+def _parameters(optionsType: type, options: Any, *, named: bool = False) -> tuple[Parameter, ...]:
     parameters = []
     for spec in describe(optionsType):
         value = getattr(options, spec.name)
-        if spec.required:
-            parameters.append(Parameter(formatValue(value)))
-        elif value != spec.default:
-            parameters.append(Parameter(formatValue(value), spec.name))
+        if value == spec.default:
+            continue
+        key = None if spec.required and spec.positional and not named else spec.name
+        values = value if spec.type.many else (value,)
+        parameters += [Parameter(formatValue(each), key) for each in values]
     return tuple(parameters)

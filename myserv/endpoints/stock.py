@@ -10,11 +10,13 @@ import inspect
 from typing import Any, Final
 
 from attrs import frozen
+from OpenSSL import SSL, crypto
 from twisted.internet.endpoints import StandardIOEndpoint, serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
+from myserv.endpoints.failure import describeOpenSSLError
 from myserv.endpoints.grammar import Parameter, join
-from myserv.endpoints.tcp import BACKLOG, checkInterface
+from myserv.endpoints.tcp import BACKLOG, MAXIMUM_BACKLOG, checkInterface
 from myserv.errors import EndpointError
 from myserv.options.declare import option
 from myserv.options.values import MAXIMUM_PORT
@@ -38,7 +40,11 @@ class SSLOptions:
         "", help="the address to bind; empty for every IPv4 address", positional=True
     )
     backlog: int = option(
-        BACKLOG, help="connections that may wait to be accepted", positional=True, minimum=0
+        BACKLOG,
+        help="connections that may wait to be accepted",
+        positional=True,
+        minimum=0,
+        maximum=MAXIMUM_BACKLOG,
     )
     extraCertChain: str | None = option(
         None, help="a PEM file with the intermediate certificates", positional=True
@@ -74,12 +80,19 @@ def openSSL(reactor: Any, options: SSLOptions) -> IStreamServerEndpoint:
 
 def _fromString(reactor: Any, text: str) -> IStreamServerEndpoint:
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+        endpoint: Any = serverFromString(reactor, text)
+        # Otherwise made when it listens, where it is too late for words.
+        endpoint._sslContextFactory.getContext()
     except OSError as error:
         raise EndpointError(f"{error.filename}: {error.strerror}") from None
-    except Exception as error:  # noqa: BLE001 - whatever OpenSSL raises at a bad file
-        raise EndpointError(f"Twisted cannot make an endpoint of {text!r}: {error!r}") from None
-    return endpoint
+    except (SSL.Error, crypto.Error) as error:
+        raise EndpointError(
+            f"ssl: OpenSSL refuses these files: {describeOpenSSLError(error)}"
+        ) from None
+    except Exception as error:  # noqa: BLE001 - whatever Twisted raises at a bad file
+        raise EndpointError(f"ssl: {str(error) or type(error).__name__}") from None
+    opened: IStreamServerEndpoint = endpoint
+    return opened
 
 
 @frozen
@@ -147,6 +160,5 @@ def declaredKeys(method: Any) -> frozenset[str] | None:
     parameters = list(inspect.signature(method).parameters.values())[1:]
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
         return None
-    return frozenset(
-        each.name for each in parameters if each.kind is not inspect.Parameter.VAR_POSITIONAL
-    )
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return frozenset(each.name for each in parameters if each.kind in named)

@@ -22,6 +22,9 @@ BACKLOG: Final = 4096
 wait for a retransmitted SYN, a second; 4096 is what Linux has allowed by
 default (net.core.somaxconn) since 5.4."""
 
+MAXIMUM_BACKLOG: Final = 2**31 - 1
+"""What listen(2) takes; the kernel makes no more of it than net.core.somaxconn."""
+
 _HELP_INTERFACE: Final = "the address to bind; empty for every IPv4 address"
 _NUMERIC: Final = re.compile(r"[0-9.]+")
 
@@ -61,7 +64,11 @@ class TCPOptions:
     )
     interface: str = option("", help=_HELP_INTERFACE, positional=True)
     backlog: int = option(
-        BACKLOG, help="connections that may wait to be accepted", positional=True, minimum=0
+        BACKLOG,
+        help="connections that may wait to be accepted",
+        positional=True,
+        minimum=0,
+        maximum=MAXIMUM_BACKLOG,
     )
     reusePort: bool = option(False, help="share the port with other processes (SO_REUSEPORT)")
 
@@ -77,7 +84,11 @@ class TCP6Options:
         help="the port; 0 lets the system choose", positional=True, minimum=0, maximum=MAXIMUM_PORT
     )
     backlog: int = option(
-        BACKLOG, help="connections that may wait to be accepted", positional=True, minimum=0
+        BACKLOG,
+        help="connections that may wait to be accepted",
+        positional=True,
+        minimum=0,
+        maximum=MAXIMUM_BACKLOG,
     )
     interface: str = option("::", help="the address to bind", positional=True)
     reusePort: bool = option(False, help="share the port with other processes (SO_REUSEPORT)")

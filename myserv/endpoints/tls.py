@@ -4,12 +4,14 @@ TLS: the wrapper C{tls:}, over Twisted's own implementation of it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import frozen
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from OpenSSL.crypto import X509, PKey
@@ -18,6 +20,7 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from myserv.endpoints.failure import describeOpenSSLError
 from myserv.errors import EndpointError
 from myserv.interfaces import IEndpointWrapper
 from myserv.options.declare import option
@@ -117,8 +120,14 @@ class _CertificatesByName:
 
 
 def _readDirectory(directory: Path) -> list[Identity]:
-    if not directory.is_dir():
-        raise EndpointError(f"{directory}: there is no such directory of certificates")
+    try:
+        # Not is_dir() and rglob(), which do not tell a directory that may not be
+        # read from one that is not there, or is empty.
+        os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        raise EndpointError(f"{directory}: there is no such directory of certificates") from None
+    except OSError as error:
+        raise EndpointError(f"{directory}: {error.strerror}") from None
     identities = list(_pairs(directory))
     if not identities:
         raise EndpointError(f"{directory}: no .pem file here holds a certificate that has a key")
@@ -127,16 +136,25 @@ def _readDirectory(directory: Path) -> list[Identity]:
 
 def _pairs(directory: Path) -> Iterator[Identity]:
     files = sorted(file for file in directory.rglob("*.pem") if file.is_file())
-    keys = [(file, key) for file in files for key in _readKeys(file)]
+    keys = [key for file in files for key in _readKeys(file)]
+    found: dict[x509.Certificate, tuple[Path, list[x509.Certificate]]] = {}
     for file in files:
         chain = _readChain(file)
-        if not chain:
-            continue
-        public = chain[0].public_key()
-        for _, key in keys:
-            if key.public_key() == public:
-                yield _identity(chain, key)
+        # Beside fullchain.pem, certbot keeps a cert.pem without the chain.
+        if chain and len(chain) > len(found.get(chain[0], (file, []))[1]):
+            found[chain[0]] = file, chain
+    for file, chain in found.values():
+        for key in keys:
+            if _belongs(key, chain[0], file):
+                yield _identity(chain, key, file)
                 break
+
+
+def _belongs(key: Any, certificate: x509.Certificate, file: Path) -> bool:
+    try:
+        return bool(key.public_key() == certificate.public_key())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise EndpointError(f"{file}: the certificate in this file is broken: {error}") from None
 
 
 def _readIdentity(certificate: Path, key: Path) -> Identity:
@@ -146,26 +164,37 @@ def _readIdentity(certificate: Path, key: Path) -> Identity:
     keys = _readKeys(key)
     if not keys:
         raise EndpointError(f"{key}: there is no private key in this file")
-    if keys[0].public_key() != chain[0].public_key():
+    if not _belongs(keys[0], chain[0], certificate):
         raise EndpointError(f"{key}: this key is not that of the certificate in {certificate}")
-    return _identity(chain, keys[0])
+    return _identity(chain, keys[0], certificate)
 
 
-def _identity(chain: list[x509.Certificate], key: Any) -> Identity:
-    try:
-        extension = chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        names = tuple(extension.value.get_values_for_type(x509.DNSName))
-    except x509.ExtensionNotFound:
-        names = ()
+def _identity(chain: list[x509.Certificate], key: Any, file: Path) -> Identity:
     certificates = [X509.from_cryptography(each) for each in chain]
-    return Identity(
-        names,
-        CertificateOptions(
+    try:
+        options = CertificateOptions(
             privateKey=PKey.from_cryptography_key(key),
             certificate=certificates[0],
             extraCertChain=certificates[1:],
-        ),
-    )
+        )
+        # Otherwise made for the first client; a key too short is refused here.
+        options.getContext()
+        return Identity(_names(chain[0]), options)
+    except SSL.Error as error:
+        reason = describeOpenSSLError(error)
+        raise EndpointError(
+            f"{file}: OpenSSL refuses the certificate in this file: {reason}"
+        ) from None
+    except (ValueError, TypeError) as error:
+        raise EndpointError(f"{file}: the certificate in this file is broken: {error}") from None
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(extension.value.get_values_for_type(x509.DNSName))
 
 
 def _blocks(file: Path) -> Iterator[bytes]:
@@ -194,6 +223,11 @@ def _readKeys(file: Path) -> list[Any]:
         if b"PRIVATE KEY-" in block.partition(b"\n")[0]:
             try:
                 keys.append(load_pem_private_key(block, password=None))
-            except (ValueError, TypeError) as error:
+            except TypeError:
+                raise EndpointError(
+                    f"{file}: the key in this file is encrypted, and there is nobody to ask "
+                    "for its password"
+                ) from None
+            except (ValueError, UnsupportedAlgorithm) as error:
                 raise EndpointError(f"{file}: a key in this file is broken: {error}") from None
     return keys

@@ -14,6 +14,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from attrs import frozen
@@ -26,7 +27,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from myserv.endpoints.tcp import BACKLOG
+from myserv.endpoints.tcp import BACKLOG, MAXIMUM_BACKLOG
 from myserv.interfaces import IDatagramServerEndpoint
 from myserv.options.declare import option
 
@@ -34,7 +35,17 @@ MAXIMUM_DATAGRAM: Final = 262144
 """Bytes to read at a time: Linux lets a sender send up to net.core.wmem_max,
 212,992 by default."""
 
+MAXIMUM_PATH: Final = 107
+"""Bytes of a socket file's path: sun_path has 108, the last of them zero (unix(7))."""
+
 _MODE_HELP: Final = "the permissions of the socket file, in octal"
+
+
+def _checkAddress(address: str) -> None:
+    if not address:
+        raise ValueError("the path of the socket file is empty")
+    if "\0" in address:
+        raise ValueError(f"the path {address!r} holds a zero byte: write one in the file system")
 
 
 def _checkMode(mode: str) -> int:
@@ -54,13 +65,18 @@ class UNIXOptions:
     address: str = option(help="the path of the socket file", positional=True)
     mode: str = option("666", help=_MODE_HELP, positional=True)
     backlog: int = option(
-        BACKLOG, help="connections that may wait to be accepted", positional=True, minimum=0
+        BACKLOG,
+        help="connections that may wait to be accepted",
+        positional=True,
+        minimum=0,
+        maximum=MAXIMUM_BACKLOG,
     )
     lockfile: bool = option(
         True, help="replace the file of a server that is gone; false never does", positional=True
     )
 
     def __attrs_post_init__(self) -> None:
+        _checkAddress(self.address)
         _checkMode(self.mode)
 
 
@@ -75,6 +91,7 @@ class UNIXDatagramOptions:
     )
 
     def __attrs_post_init__(self) -> None:
+        _checkAddress(self.address)
         _checkMode(self.mode)
 
 
@@ -151,6 +168,8 @@ class SocketFile:
         sock = socket.socket(socket.AF_UNIX, socketType)
         sock.setblocking(False)
         try:
+            if len(os.fsencode(self._path)) > MAXIMUM_PATH:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
             if replaceStale:
                 _removeStale(self._path, socketType)
             umask = os.umask(0o777 & ~int(mode, 8))
@@ -161,26 +180,28 @@ class SocketFile:
             self._inode = os.stat(self._path).st_ino
         except OSError as error:
             sock.close()
-            # The path as the operator wrote it; AF_UNIX has its own length limit.
+            # The path as the operator wrote it.
             raise CannotListenError(None, path, error) from None
         self.socket = sock
 
     def remove(self) -> None:
         """
         Remove the file, unless another server has put its own in its place.
+
+        One that cannot be removed stays: whoever starts next replaces it.
         """
-        try:
+        # It may be gone, and a process that dropped its privileges may have no
+        # right to remove what it made with them.
+        with suppress(OSError):
             if os.stat(self._path).st_ino == self._inode:
                 os.unlink(self._path)
-        except FileNotFoundError:
-            pass
 
 
 def _removeStale(path: str, socketType: socket.SocketKind) -> None:
     # Only connecting tells whether anybody still listens at a socket file.
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
+            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socketType) as probe:
@@ -220,6 +241,8 @@ class StreamPort(twistedUNIX.Port):
         twistedTCP._reservedFD.reserve()
         self.factory.doStart()  # type: ignore[union-attr]
         self.connected = True
+        # Shutting down would end the socket for whoever else holds it, too.
+        self._shouldShutdown = False
         self.socket = self._listening
         self.fileno = self.socket.fileno  # type: ignore[method-assign]
         self.numberAccepts = 100
