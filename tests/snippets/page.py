@@ -195,10 +195,13 @@ def _consoleSteps(block: _Block) -> Iterator[Step]:
         isLast = index == len(typed) - 1
         if command == "^C":
             yield Interrupt(line, output)
+        elif isLast and status:
+            # A server that is to end with an error is a command like others.
+            yield RunCommand(line, command, output, status, inCheckout)
         elif (_SERVER.match(command) and not _HELP.search(command)) or (isServer and isLast):
             yield StartServer(line, command, output, inCheckout)
         else:
-            yield RunCommand(line, command, output, status if isLast else 0, inCheckout)
+            yield RunCommand(line, command, output, inCheckout=inCheckout)
 
 
 def _typedLines(block: _Block) -> list[tuple[int, str, str | None]]:
