@@ -1,0 +1,3 @@
+"""
+Servers side by side on one machine; docs/discussion/speed.md says what is measured.
+"""

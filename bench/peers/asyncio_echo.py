@@ -1,0 +1,45 @@
+"""
+asyncio's protocols, on its own event loop or, with a second argument, on uvloop's.
+"""
+
+import asyncio
+import sys
+from typing import cast
+
+
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclasses of it.
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+class DatagramEcho(asyncio.DatagramProtocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.transport.sendto(data, addr)
+
+
+async def serve(port: int) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Echo, "127.0.0.1", port)
+    await loop.create_datagram_endpoint(DatagramEcho, local_addr=("127.0.0.1", port))
+    await server.serve_forever()
+
+
+def main() -> None:
+    port = int(sys.argv[1])
+    if sys.argv[2:] == ["uvloop"]:
+        import uvloop
+
+        uvloop.run(serve(port))
+    else:
+        asyncio.run(serve(port))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""
+What has to be made before anything is measured, and where it is put.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from bench.errors import BenchError
+from bench.roster import Peer, program
+
+HERE: Final = Path(__file__).parent
+
+
+@frozen
+class Workshop:
+    """
+    A directory for the load generator and for what peers are built into.
+    """
+
+    directory: Path
+
+    @property
+    def load(self) -> str:
+        """
+        The load generator.
+        """
+        return str(self.directory / "load")
+
+    def command(self, words: tuple[str, ...], port: int = 0) -> list[str]:
+        """
+        Fill in a row's command.
+        """
+        places = {
+            "port": port,
+            "peers": HERE / "peers",
+            "build": self.directory,
+            "bin": Path(sys.executable).parent,
+            "python": sys.executable,
+        }
+        return [word.format_map(places) for word in words]
+
+    def makeLoad(self) -> None:
+        """
+        Compile the load generator.
+
+        Raises:
+            BenchError: It cannot be compiled here.
+        """
+        missing = program("cc")()
+        if missing:
+            raise BenchError(f"the load generator is a C program: {missing}")
+        self._run(["cc", "-O2", "-std=c11", "-o", self.load, str(HERE / "load.c")])
+
+    def makePeer(self, peer: Peer) -> None:
+        """
+        Build a peer, if it has to be.
+
+        Raises:
+            BenchError: It cannot be built here.
+        """
+        if peer.build:
+            self._run(self.command(peer.build))
+
+    def _run(self, command: list[str]) -> None:
+        done = subprocess.run(
+            command, cwd=self.directory, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise BenchError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
