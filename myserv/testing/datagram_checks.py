@@ -11,7 +11,7 @@ from attrs import frozen
 from twisted.cred.portal import Portal
 
 from myserv.events import ProtocolRaised
-from myserv.interfaces import IDatagramProtocolPlugin
+from myserv.interfaces import IProtocolPlugin
 from myserv.testing.conversation import Exchange, cuts, shorten
 from myserv.testing.datagram import MAX_DATAGRAM, MemoryDatagramPeer
 from myserv.testing.hosting import MemoryServer, hostPlugin
@@ -35,7 +35,7 @@ _JUNK: Final = (
 
 
 def checkDatagramPlugin(
-    plugin: IDatagramProtocolPlugin,
+    plugin: IProtocolPlugin,
     conversation: Sequence[Exchange],
     options: object = None,
     *,

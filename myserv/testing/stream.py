@@ -213,9 +213,10 @@ class MemoryPeer:
     """
     A client, as a test sees it.
 
-    It reads whatever the server sends as soon as it is sent, unless L{pauseReading} was
-    called, and when it has read the end it closes, as most clients do, unless L{stay}
-    was called.  Nothing that it does reaches the server before the reactor moves.
+    It reads whatever the server sends as soon as it is sent, unless
+    L{pauseReading} was called, and when it has read the end it closes, as most
+    clients do, unless L{stay} was called.  Nothing that it does reaches the
+    server before the reactor moves.
 
     @ivar address: Where it connects from.
     """
@@ -294,7 +295,7 @@ class MemoryPeer:
         """
         if not self._writing:
             raise RuntimeError(f"{self!r} said that it would send no more")
-        if not self._wire.closed:
+        if not self._wire.closed and not self._wire.peerEnded:
             self._wire.incoming += data
 
     def stay(self) -> None:

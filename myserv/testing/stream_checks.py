@@ -17,7 +17,7 @@ from twisted.cred.portal import Portal
 from twisted.internet.interfaces import IHalfCloseableProtocol
 
 from myserv.events import ProtocolRaised
-from myserv.interfaces import IStreamProtocolPlugin
+from myserv.interfaces import IProtocolPlugin
 from myserv.testing.conversation import Exchange, cuts, shorten
 from myserv.testing.hosting import MemoryServer, hostPlugin
 from myserv.testing.logged import LoggedFailures
@@ -36,6 +36,8 @@ allows a client of its 64 MiB, Envoy 1 MiB, and it is per connection."""
 
 _ENDLESS_TURNS: Final = 10
 
+_SLOW_FOR: Final = 10.0
+
 _JUNK: Final = (
     b"\x00",
     b"\xff" * 1000,
@@ -48,7 +50,7 @@ _JUNK: Final = (
 
 
 def checkStreamPlugin(
-    plugin: IStreamProtocolPlugin,
+    plugin: IProtocolPlugin,
     conversation: Sequence[Exchange],
     options: object = None,
     *,
@@ -343,6 +345,8 @@ def _slowReader(check: _Check) -> None:
 
 def _bounded(check: _Check, server: MemoryServer, peer: MemoryPeer) -> None:
     assert server.streamListener is not None
+    # A writer by the clock has to mind its peer as well.
+    server.advance(_SLOW_FOR)
     for connection in server.streamListener.connections:
         waiting = connection.bytesSent - peer.bytesReceived
         if waiting > MAX_UNREAD:
