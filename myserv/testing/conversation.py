@@ -80,6 +80,14 @@ def shorten(value: object) -> str:
     return f"{text[:half]} ... {text[-half:]}"
 
 
+def caseName(case: Callable[..., object]) -> str:
+    """
+    What an error calls a check: its docstring, as the end of a sentence.
+    """
+    said = (case.__doc__ or case.__name__).strip().rstrip(".")
+    return said[:1].lower() + said[1:]
+
+
 def cuts(length: int) -> Iterator[int]:
     """
     Say where to cut so many bytes in two, so that both parts have some.
@@ -89,7 +97,7 @@ def cuts(length: int) -> Iterator[int]:
         return
     third = MAX_CUTS // 3
     yield from range(1, third)
-    yield from range(third, length - third, max(1, (length - 2 * third) // third))
+    yield from range(third, length - third, -(-(length - 2 * third) // third))
     yield from range(length - third, length)
 
 

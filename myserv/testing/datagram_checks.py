@@ -4,6 +4,7 @@ What a server asks of every protocol over datagrams, as checks.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -11,8 +12,8 @@ from attrs import frozen
 from twisted.cred.portal import Portal
 
 from myserv.events import ProtocolRaised
-from myserv.interfaces import IProtocolPlugin
-from myserv.testing.conversation import Exchange, cuts, shorten
+from myserv.interfaces import IDatagramProtocolPlugin, IProtocolPlugin
+from myserv.testing.conversation import Exchange, caseName, cuts, shorten
 from myserv.testing.datagram import MAX_DATAGRAM, MemoryDatagramPeer
 from myserv.testing.hosting import MemoryServer, hostPlugin
 from myserv.testing.logged import LoggedFailures
@@ -61,12 +62,13 @@ def checkDatagramPlugin(
     Raises:
         AssertionError: The protocol does not pass.
     """
-
-    def host() -> MemoryServer:
-        return hostPlugin(plugin, options, portal=portal)
-
-    for case in (*_CASES, *((_twoPeers,) if isolated else ())):
-        label = f"{plugin.name}, {(case.__doc__ or '').strip().rstrip('.')}"
+    if not IDatagramProtocolPlugin.providedBy(plugin):
+        raise AssertionError(f"{plugin.name} has no protocol over datagrams")
+    host = functools.partial(hostPlugin, plugin, options, portal=portal)
+    for case in _CASES:
+        if case is _twoPeers and not isolated:
+            continue
+        label = f"{plugin.name}, {caseName(case)}"
         with LoggedFailures() as logged:
             case(_Check(label, host, tuple(conversation), plugin.answersAnything))
             for failure in logged.take():
@@ -221,6 +223,7 @@ def _twoPeers(check: _Check) -> None:
 
 _CASES: Final = (
     _eachAnswered,
+    _twoPeers,
     _junk,
     _unnamedSource,
     _unsendable,

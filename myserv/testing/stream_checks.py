@@ -17,8 +17,8 @@ from twisted.cred.portal import Portal
 from twisted.internet.interfaces import IHalfCloseableProtocol
 
 from myserv.events import ProtocolRaised
-from myserv.interfaces import IProtocolPlugin
-from myserv.testing.conversation import Exchange, cuts, shorten
+from myserv.interfaces import IProtocolPlugin, IStreamProtocolPlugin
+from myserv.testing.conversation import Exchange, caseName, cuts, shorten
 from myserv.testing.hosting import MemoryServer, hostPlugin
 from myserv.testing.logged import LoggedFailures
 from myserv.testing.stream import MemoryPeer
@@ -88,13 +88,12 @@ def checkStreamPlugin(
         AssertionError: The protocol does not pass.
     """
     host = functools.partial(hostPlugin, plugin, options, portal=portal)
-    cases = list(_CASES)
-    if pipelines:
-        cases.append(_severalAtOnce)
-    if isolated:
-        cases.append(_twoPeers)
-    for case in cases:
-        label = f"{plugin.name}, {(case.__doc__ or '').strip().rstrip('.')}"
+    if not IStreamProtocolPlugin.providedBy(plugin):
+        raise AssertionError(f"{plugin.name} has no protocol over connections")
+    for case in _CASES:
+        if (case is _severalAtOnce and not pipelines) or (case is _twoPeers and not isolated):
+            continue
+        label = f"{plugin.name}, {caseName(case)}"
         with LoggedFailures() as logged:
             case(_Check(label, host, tuple(conversation)))
             for failure in logged.take():
@@ -415,6 +414,8 @@ _CASES: Final = (
     _whole,
     _byteByByte,
     _everySplit,
+    _severalAtOnce,
+    _twoPeers,
     _halfClose,
     _abort,
     _slowReader,
