@@ -57,6 +57,11 @@ class Refused(SystemExit, Exception):
         return self.reason
 
 
+# What twistd's parent prints of it is cut off after 100 bytes, and a built-in
+# exception's name is the only one that Python writes without its module.
+Refused.__module__ = "builtins"
+
+
 @contextlib.contextmanager
 def oneLinePerMistake() -> Iterator[None]:
     """
