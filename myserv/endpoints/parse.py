@@ -220,7 +220,9 @@ def parseEndpoint(text: str) -> Endpoint:
         *outer, last = segments
         endpoint = Endpoint(tuple(map(_layer, outer)), _place(last))
         if outer and endpoint.kind is Kind.DATAGRAM:
-            raise EndpointError(f"{outer[0].prefix} wraps streams, and {last.prefix} is datagrams")
+            raise EndpointError(
+                f"{outer[0].prefix} goes over streams, and {last.prefix} receives datagrams"
+            )
         return endpoint
     except ConfigurationError as error:
         raise EndpointError(
@@ -253,7 +255,7 @@ class _Segment:
 def _segments(parameters: tuple[Parameter, ...]) -> list[_Segment]:
     segments: list[_Segment] = []
     isTwistedTLS = False
-    for parameter in parameters:
+    for index, parameter in enumerate(parameters):
         if parameter.key is not None and segments:
             segments[-1] = evolve(
                 segments[-1], keys=(*segments[-1].keys, (parameter.key, parameter.value))
@@ -262,7 +264,7 @@ def _segments(parameters: tuple[Parameter, ...]) -> list[_Segment]:
             segments[-1] = evolve(
                 segments[-1], positionals=(*segments[-1].positionals, parameter.value)
             )
-        elif segments and _isDirectory(parameter.value, segments[-1]):
+        elif segments and _isDirectory(segments[-1], parameters[index:]):
             segments[-1:] = _twistedTLS(segments[-1], parameter.value)
             isTwistedTLS = True
         else:
@@ -286,10 +288,13 @@ def _twistedTLS(written: _Segment, directory: str) -> tuple[_Segment, _Segment]:
     return evolve(written, keys=(*written.keys, ("certs", directory))), _segment("tcp6")
 
 
-def _isDirectory(word: str, before: _Segment) -> bool:
-    # With its certificates named, tls: is followed by nothing but a prefix.
-    named = any(key in {"certs", "cert"} for key, _ in before.keys)
-    return before.prefix == _TLS and not named and not isPrefix(word.lower())
+def _isDirectory(before: _Segment, parameters: tuple[Parameter, ...]) -> bool:
+    # With its certificates named, tls: is followed by nothing but a prefix.  An
+    # unknown word before another prefix is a prefix misspelled.
+    if before.prefix != _TLS or any(key in {"certs", "cert"} for key, _ in before.keys):
+        return False
+    words = [each.value.lower() for each in parameters if each.key is None]
+    return not any(map(isPrefix, words[:2]))
 
 
 def _withDefaultPort(segments: list[_Segment]) -> _Segment:
@@ -383,7 +388,7 @@ def _structure(segment: _Segment, optionsType: type) -> Any:
     if "interface" in names and positionals and _isAddress(positionals[0]):
         # An address where the port is asked for: [::1]:80.
         if "interface" in values:
-            raise EndpointError(f"{segment.prefix} is given the interface twice")
+            raise EndpointError(f'{segment.prefix} is given "interface" twice')
         values["interface"], *rest = positionals
         positionals = tuple(rest)
         names.remove("interface")
@@ -400,9 +405,10 @@ def _structure(segment: _Segment, optionsType: type) -> Any:
         )
     for name, value in zip(names, positionals, strict=False):
         if name in values:
-            raise EndpointError(f'{segment.prefix} is given "{name}" twice')
+            hint = '; an IPv6 address goes in brackets: "[::1]"' if name == "interface" else ""
+            raise EndpointError(f'{segment.prefix} is given "{name}" twice{hint}')
         values[name] = value
-    if "interface" in values:
+    if _isAddress(values.get("interface", "")):
         values["interface"] = values["interface"].removeprefix("[").removesuffix("]")
     try:
         return structure(optionsType, values)

@@ -139,6 +139,7 @@ _PARTS: Final = {
     "too many positional arguments": "takes fewer parameters without a name",
     "missing a required argument:": "needs the parameter",
     "got an unexpected keyword argument": "has no key",
+    "got multiple values for argument": "was given twice:",
     "multiple values for argument": "was given twice:",
 }
 

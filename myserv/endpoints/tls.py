@@ -14,7 +14,6 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
-from OpenSSL.crypto import X509, PKey
 from twisted.internet.interfaces import IOpenSSLContextFactory, IProtocolFactory
 from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -170,13 +169,11 @@ def _readIdentity(certificate: Path, key: Path) -> Identity:
 
 
 def _identity(chain: list[x509.Certificate], key: Any, file: Path) -> Identity:
-    certificates = [X509.from_cryptography(each) for each in chain]
+    # Twisted asks for pyOpenSSL's X509, which pyOpenSSL has deprecated for these.
+    leaf: Any = chain[0]
+    issuers: Any = chain[1:]
     try:
-        options = CertificateOptions(
-            privateKey=PKey.from_cryptography_key(key),
-            certificate=certificates[0],
-            extraCertChain=certificates[1:],
-        )
+        options = CertificateOptions(privateKey=key, certificate=leaf, extraCertChain=issuers)
         # Otherwise made for the first client; a key too short is refused here.
         options.getContext()
         return Identity(_names(chain[0]), options)
