@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from OpenSSL import SSL, crypto
 from twisted.internet.error import CannotListenError
 
 from myserv.errors import ConfigurationError
@@ -49,6 +50,8 @@ def describeListenError(error: Exception) -> str:
     if isinstance(error, ConfigurationError):
         return "; ".join(each.message for each in error.problems)
     cause = error.socketError if isinstance(error, CannotListenError) else error
+    if isinstance(cause, (SSL.Error, crypto.Error)):
+        return describeOpenSSLError(cause)
     if not isinstance(cause, OSError):
         return str(cause) or type(cause).__name__
     port = getattr(error, "port", None)
