@@ -134,9 +134,10 @@ def _structureOptions(plugin: IProtocolPlugin, values: Mapping[str, object]) -> 
         raise
     except Exception as error:
         # A validator of the author's, which may raise a ValueError only.
+        text = " ".join(str(error).split())
         raise PluginError(
             f"the protocol {plugin.name} is broken: its options raised "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {text}"
         ) from error
 
 

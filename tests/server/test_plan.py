@@ -1,0 +1,191 @@
+"""Giving meaning to what somebody asked for, and finding everything wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from attrs import frozen
+from twisted.internet.protocol import DatagramProtocol, Protocol
+
+from myserv.config.model import ServiceConfig
+from myserv.endpoints.kind import Kind
+from myserv.errors import ConfigurationError, KeyPath, PluginError
+from myserv.interfaces import IProtocolPlugin
+from myserv.plugin import ProtocolPlugin, option
+from myserv.server.plan import OnePlugin, ServicePlan, planServices
+
+
+@frozen
+class Options:
+    """What may be said of a quote."""
+
+    times: int = option(1, help="how often", minimum=1)
+    colour: str = option("", help="in which")
+
+    def __attrs_post_init__(self) -> None:
+        if self.times == 13:
+            raise ValueError("thirteen brings bad luck")
+        if self.times == 99:
+            raise TypeError("two\nlines")
+
+
+BOTH = ProtocolPlugin("both", "", stream=Protocol, datagram=DatagramProtocol)
+STREAM = ProtocolPlugin("stream", "", stream=Protocol)
+DATAGRAM = ProtocolPlugin("datagram", "", datagram=DatagramProtocol)
+OPTIONS = ProtocolPlugin("options", "", stream=Protocol, optionsType=Options)
+
+
+class Known:
+    """Finds the plugins above."""
+
+    def find(self, reference: str) -> IProtocolPlugin:
+        """Find one by its name."""
+        for plugin in (BOTH, STREAM, DATAGRAM, OPTIONS):
+            if plugin.name == reference:
+                return plugin
+        raise PluginError(f"there is no {reference}")
+
+
+def ask(
+    protocol: str,
+    *listen: str,
+    name: str = "a",
+    options: Mapping[str, object] | None = None,
+    key: KeyPath | None = None,
+) -> ServiceConfig:
+    """Ask for a service as a configuration file does."""
+    key = ("services", name) if key is None else key
+    return ServiceConfig(name, protocol, listen, options or {}, key)
+
+
+def problems(*requests: ServiceConfig) -> list[str]:
+    """What is wrong with services, each problem under its key."""
+    with pytest.raises(ConfigurationError) as raised:
+        planServices(requests, Known())
+    return [str(problem) for problem in raised.value.problems]
+
+
+def test_plan() -> None:
+    """A plan has the plugin, typed options and endpoints that know where they were asked for."""
+    plans = planServices(
+        [
+            ask("both", "tcp:7", "udp:7:interface=127.0.0.1"),
+            ask("options", "tcp6:8", name="b", options={"times": "3"}),
+        ],
+        Known(),
+    )
+    first, second = plans
+    assert (first.name, first.plugin, first.options) == ("a", BOTH, None)
+    assert first.key == ("services", "a")
+    assert [(each.endpoint.kind, str(each.endpoint)) for each in first.endpoints] == [
+        (Kind.STREAM, "tcp:7"),
+        (Kind.DATAGRAM, "udp:7:interface=127.0.0.1"),
+    ]
+    assert [each.key for each in first.endpoints] == [
+        ("services", "a", "listen", 0),
+        ("services", "a", "listen", 1),
+    ]
+    assert second.options == Options(times=3)
+
+
+def test_planOfNothing() -> None:
+    """No services are no plans."""
+    assert planServices([], Known()) == ()
+
+
+def test_onePlugin() -> None:
+    """A plugin in hand is found whatever it is called."""
+    [plan] = planServices([ask("mymodule:Mine", "tcp:7", key=())], OnePlugin(BOTH))
+    assert isinstance(plan, ServicePlan)
+    assert plan.plugin is BOTH
+    assert plan.endpoints[0].key == ("listen", 0)
+
+
+def test_everyProblemOfEveryService() -> None:
+    """One run tells everything, each problem under the key that holds it."""
+    assert problems(
+        ask("nope", "tcp:x", "tpc:7"),
+        ask("options", "tcp:7", "udp:7", name="b", options={"times": 0, "color": "red"}),
+        ask("datagram", "tcp:8", "udp:8", name="c"),
+    ) == [
+        "services.a.protocol: there is no nope",
+        "services.a.listen[0]: in \"tcp:x\": tcp: port: 'x' is not a whole number",
+        ('services.a.listen[1]: in "tpc:7": there is no prefix "tpc"; did you mean "tcp"?'),
+        'services.b.options.color: unknown option; did you mean "colour"?',
+        "services.b.options.times: 0 is too small: the least is 1",
+        (
+            'services.b.listen[1]: "udp:7" is a datagram endpoint, and options is a protocol '
+            "over streams only"
+        ),
+        (
+            'services.c.listen[0]: "tcp:8" is a stream endpoint, and datagram is a protocol '
+            "over datagrams only"
+        ),
+    ]
+
+
+def test_validatorOfOptions() -> None:
+    """What an author's validator refuses is the operator's; what else it raises is a bug."""
+    assert problems(ask("options", "tcp:7", options={"times": 13})) == [
+        "services.a.options: thirteen brings bad luck"
+    ]
+    assert problems(ask("options", "tcp:7", options={"times": 99})) == [
+        (
+            "services.a.options: the protocol options is broken: "
+            "its options raised TypeError: two lines"
+        )
+    ]
+
+
+TWICE = {
+    "in one service": ([ask("both", "tcp:7", "tcp:7")], ["services.a.listen[1]"]),
+    "in two": ([ask("both", "tcp:7"), ask("both", "tcp:7", name="b")], ["services.b.listen[0]"]),
+    "in other words": (
+        [ask("both", "tcp:7:127.0.0.1", "tcp:interface=127.0.0.1:port=7")],
+        ["services.a.listen[1]"],
+    ),
+    "three times": (
+        [ask("both", "unix:/a", "unix:/a", "unix:/a")],
+        ["services.a.listen[1]", "services.a.listen[2]"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("requests", "keys"), TWICE.values(), ids=TWICE)
+def test_oneEndpointTwice(requests: list[ServiceConfig], keys: list[str]) -> None:
+    """An endpoint that is asked for again is told with the place of the first."""
+    said = problems(*requests)
+    assert [each.partition(":")[0] for each in said] == keys
+    for each in said:
+        assert each.endswith(" is asked for twice: see services.a.listen[0]")
+
+
+def test_oneEndpointTwiceBesideOtherMistakes() -> None:
+    """A service that is wrong in other ways is no exception."""
+    assert problems(ask("nope", "tcp:7"), ask("both", "tcp:7", name="b")) == [
+        "services.a.protocol: there is no nope",
+        'services.b.listen[0]: "tcp:7" is asked for twice: see services.a.listen[0]',
+    ]
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        ("tcp:0", "tcp:0"),
+        ("udp:0", "udp:0"),
+        ("tcp:7:reusePort=true", "tcp:7:reusePort=true"),
+        ("tcp:7", "udp:7", "tcp6:7", "tcp:7:interface=127.0.0.1"),
+    ],
+)
+def test_sharedPorts(listen: tuple[str, ...]) -> None:
+    """What the system shares out, or is another endpoint, may be asked for."""
+    [plan] = planServices([ask("both", *listen)], Known())
+    assert len(plan.endpoints) == len(listen)
+
+
+def test_endpointsOfOthersTwice() -> None:
+    """An endpoint of another package's, whose words nobody here knows, is compared as it stands."""
+    assert problems(ask("both", "haproxy:tcp:7", "haproxy:tcp:7")) == [
+        'services.a.listen[1]: "haproxy:tcp:7" is asked for twice: see services.a.listen[0]'
+    ]
