@@ -204,12 +204,9 @@ def _blocks(file: Path) -> Iterator[bytes]:
 
 
 def _readChain(file: Path) -> list[x509.Certificate]:
+    blocks = [each for each in _blocks(file) if each.startswith(_PEM_MARK + b"CERTIFICATE-")]
     try:
-        return [
-            x509.load_pem_x509_certificate(block)
-            for block in _blocks(file)
-            if block.startswith(_PEM_MARK + b"CERTIFICATE-")
-        ]
+        return [x509.load_pem_x509_certificate(block) for block in blocks]
     except ValueError as error:
         raise EndpointError(f"{file}: a certificate in this file is broken: {error}") from None
 

@@ -1,0 +1,311 @@
+"""C{tls:}: which certificate a client is shown, and what is wrong with a file."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa, x25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from OpenSSL import SSL
+from twisted.internet.address import IPv4Address
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+
+from myserv.endpoints.parse import Layer, parseEndpoint
+from myserv.endpoints.tls import TLSOptions, TLSWrapper
+from myserv.errors import EndpointError
+from tests.endpoints.certificates import Issued, authority, intermediate, issue
+
+
+def serve(certs: Path | None = None, cert: Path | None = None, key: Path | None = None) -> Any:
+    """What chooses the certificates of a listener."""
+    factory: Any = TLSWrapper().wrapFactory(
+        MemoryReactorClock(), TLSOptions(certs, cert, key), Factory.forProtocol(Protocol)
+    )
+    return factory
+
+
+def shown(served: Any, name: str | None = None) -> list[x509.Certificate]:
+    """The chain that a client is shown who asks for a name."""
+    client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+    client.set_connect_state()
+    if name is not None:
+        client.set_tlsext_host_name(name.encode())
+    server = served.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+    wire = StringTransport()
+    server.makeConnection(wire)
+    for _ in range(3):
+        with suppress(SSL.WantReadError):
+            client.do_handshake()
+        with suppress(SSL.WantReadError):
+            server.dataReceived(client.bio_read(65536))
+        if wire.value():
+            client.bio_write(wire.value())
+        wire.clear()
+    chain = client.get_peer_cert_chain(as_cryptography=True)
+    assert chain is not None
+    return list(chain)
+
+
+def refused(**options: Path) -> str:
+    """What an operator is told of files that cannot be served."""
+    with pytest.raises(EndpointError) as caught:
+        serve(**options)
+    return str(caught.value)
+
+
+# --- which is shown -----------------------------------------------------------
+
+
+def test_theNameChooses(tmp_path: Path) -> None:
+    """Each certificate serves the names that it holds, in whatever case; the first, all others."""
+    one = issue("1", "one.example", "Also.Example")
+    two = issue("2", "two.example")
+    three = issue("3", "*.three.example")
+    for index, each in enumerate((one, two, three)):
+        each.write(tmp_path, f"{index}.pem")
+    served = serve(tmp_path)
+    for name, expected in {
+        "one.example": one,
+        "also.example": one,
+        "ALSO.EXAMPLE": one,
+        "two.example": two,
+        "Two.Example": two,
+        "www.three.example": three,
+        # A wildcard stands for one label, and not for none.
+        "three.example": one,
+        "a.b.three.example": one,
+        "unknown.example": one,
+        "localhost": one,
+    }.items():
+        assert shown(served, name) == [expected.certificate], name
+    assert shown(served) == [one.certificate]
+
+
+def test_theWholeNameIsBeforeTheWildcard(tmp_path: Path) -> None:
+    """The certificate that says exactly this name is the one meant."""
+    wild, exact = issue("wild", "*.example.org"), issue("exact", "www.example.org")
+    wild.write(tmp_path, "a.pem")
+    exact.write(tmp_path, "b.pem")
+    served = serve(tmp_path)
+    assert shown(served, "www.example.org") == [exact.certificate]
+    assert shown(served, "ftp.example.org") == [wild.certificate]
+
+
+def test_theFirstFileWins(tmp_path: Path) -> None:
+    """Of two certificates for a name, the one whose path sorts first is shown."""
+    first, second = issue("1", "example.org"), issue("2", "example.org", "example.net")
+    second.write(tmp_path, "b.pem")
+    first.write(tmp_path, "a.pem")
+    served = serve(tmp_path)
+    assert shown(served, "example.org") == [first.certificate]
+    assert shown(served, "example.net") == [second.certificate]
+
+
+def test_aCertificateWithoutNames(tmp_path: Path) -> None:
+    """Its common name is nothing to a client of today, but it can be the first."""
+    plain, named = issue("plain.example"), issue("named", "named.example")
+    plain.write(tmp_path, "a.pem")
+    named.write(tmp_path, "b.pem")
+    served = serve(tmp_path)
+    assert shown(served, "plain.example") == [plain.certificate]
+    assert shown(served, "named.example") == [named.certificate]
+
+
+def test_anExpiredCertificateIsShown(tmp_path: Path) -> None:
+    """What to make of it is the client's to decide."""
+    expired = issue("x", "example.org", expired=True)
+    assert shown(serve(cert=expired.write(tmp_path)), "example.org") == [expired.certificate]
+
+
+def test_theChainIsSent(tmp_path: Path) -> None:
+    """What stands behind the certificate in its file, in that order."""
+    leaf = issue("leaf", "example.org", by=intermediate())
+    chain = [leaf.certificate, intermediate().certificate]
+    file = leaf.write(tmp_path)
+    assert shown(serve(tmp_path)) == chain
+    assert shown(serve(cert=file)) == chain
+    issue("another", "example.net").write(tmp_path, "a.pem")
+    assert shown(serve(tmp_path), "example.org") == chain
+
+
+def test_certbotsDirectories(tmp_path: Path) -> None:
+    """Of two files with one certificate, the one that has the chain is served."""
+    for name in ("example.net", "example.org"):
+        leaf = issue(name, name, by=intermediate())
+        live, archive = tmp_path / "live" / name, tmp_path / "elsewhere" / name
+        live.mkdir(parents=True)
+        archive.mkdir(parents=True)
+        for file, content in {
+            "cert.pem": leaf.certificatePEM,
+            "chain.pem": intermediate().certificatePEM,
+            "fullchain.pem": leaf.chainPEM,
+            "privkey.pem": leaf.keyPEM,
+        }.items():
+            (archive / file).write_bytes(content)
+            (live / file).symlink_to(archive / file)
+    (tmp_path / "live" / "README").write_text("what this is")
+    served = serve(tmp_path / "live")
+    for name in ("example.net", "example.org"):
+        chain = shown(served, name)
+        assert [each.subject.rfc4514_string() for each in chain] == [
+            f"CN={name}",
+            "CN=An intermediate",
+        ]
+
+
+def test_whatADirectoryMayHoldBeside(tmp_path: Path) -> None:
+    """Keys without a certificate, certificates without a key, and other files."""
+    served = issue("served", "example.org")
+    served.write(tmp_path, "deep/deeper/z.pem")
+    (tmp_path / "a-key.pem").write_bytes(issue("x").keyPEM)
+    (tmp_path / "b-certificate.pem").write_bytes(authority().certificatePEM)
+    (tmp_path / "empty.pem").touch()
+    (tmp_path / "text.pem").write_text("-----BEGIN NOTHING-----\n")
+    (tmp_path / "broken.txt").write_text("-----BEGIN CERTIFICATE-----\n")
+    (tmp_path / "directory.pem").mkdir()
+    (tmp_path / "gone.pem").symlink_to(tmp_path / "nowhere")
+    assert shown(serve(tmp_path)) == [served.certificate]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        lambda each: each.keyPEM + each.certificatePEM,
+        lambda each: b"Bag Attributes\n\n" + each.certificatePEM + b"\ntext\n" + each.keyPEM,
+        lambda each: (each.certificatePEM + each.keyPEM).replace(b"\n", b"\r\n"),
+        lambda each: (each.certificatePEM + each.keyPEM).rstrip(),
+    ],
+)
+def test_howAFileMayBeWritten(content: Any, tmp_path: Path) -> None:
+    """In any order, with text around, from Windows, without a last line end."""
+    issued = issue("x", "example.org")
+    (tmp_path / "x.pem").write_bytes(content(issued))
+    assert shown(serve(tmp_path)) == [issued.certificate]
+    assert shown(serve(cert=tmp_path / "x.pem")) == [issued.certificate]
+
+
+def test_aKeyInAFileOfItsOwn(tmp_path: Path) -> None:
+    """Beside the certificate, or wherever key= says."""
+    issued = issue("x", "example.org")
+    (tmp_path / "x.pem").write_bytes(issued.certificatePEM)
+    (tmp_path / "key.pem").write_bytes(issued.keyPEM)
+    assert shown(serve(tmp_path)) == [issued.certificate]
+    assert shown(serve(cert=tmp_path / "x.pem", key=tmp_path / "key.pem")) == [issued.certificate]
+
+
+def test_filesAreReadEachTime(tmp_path: Path) -> None:
+    """A listener that is opened again shows what the files hold then."""
+    old, new = issue("old"), issue("new")
+    file = old.write(tmp_path)
+    layer = parseEndpoint(f"tls:cert={file}:tcp:443").layers[0]
+    assert isinstance(layer, Layer)
+    assert shown(serve(cert=layer.options.cert)) == [old.certificate]
+    new.write(tmp_path)
+    assert shown(serve(cert=layer.options.cert)) == [new.certificate]
+
+
+# --- what is wrong ------------------------------------------------------------
+
+
+def broken(issued: Issued) -> bytes:
+    """A certificate that lost its middle."""
+    lines = issued.certificatePEM.splitlines(keepends=True)
+    return b"".join(lines[:2] + lines[-2:])
+
+
+def test_noDirectory(tmp_path: Path) -> None:
+    """It is missing, a file, or empty of certificates."""
+    told = f"{tmp_path}/x: there is no such directory of certificates"
+    assert refused(certs=tmp_path / "x") == told
+    (tmp_path / "x").touch()
+    assert refused(certs=tmp_path / "x") == told
+    told = f"{tmp_path}: no .pem file here holds a certificate that has a key"
+    assert refused(certs=tmp_path) == told
+    (tmp_path / "a.pem").write_bytes(issue("x").certificatePEM)
+    (tmp_path / "b.pem").write_bytes(issue("y").keyPEM)
+    assert refused(certs=tmp_path) == told
+
+
+def test_aDirectoryThatMayNotBeRead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Says so, rather than that it is not there."""
+
+    def deny(path: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    # The tests may run as root, who may read everything.
+    monkeypatch.setattr(os, "listdir", deny)
+    assert refused(certs=tmp_path) == f"{tmp_path}: Permission denied"
+
+
+def test_noFile(tmp_path: Path) -> None:
+    """Of certificate or key."""
+    missing = tmp_path / "x.pem"
+    assert refused(cert=missing) == f"{missing}: No such file or directory"
+    assert refused(cert=tmp_path) == f"{tmp_path}: Is a directory"
+    file = issue("x").write(tmp_path)
+    assert refused(cert=file, key=missing) == f"{missing}: No such file or directory"
+
+
+def test_filesWithoutWhatIsSought(tmp_path: Path) -> None:
+    """A file that has no certificate, or no key."""
+    issued = issue("x")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    certificate.write_bytes(issued.certificatePEM)
+    key.write_bytes(issued.keyPEM)
+    assert refused(cert=key) == f"{key}: there is no certificate in this file"
+    assert refused(cert=certificate) == f"{certificate}: there is no private key in this file"
+
+
+def test_aKeyOfAnotherCertificate(tmp_path: Path) -> None:
+    """Is named, and so is the certificate."""
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    certificate.write_bytes(issue("x").certificatePEM)
+    key.write_bytes(issue("y").keyPEM)
+    assert refused(cert=certificate, key=key) == (
+        f"{key}: this key is not that of the certificate in {certificate}"
+    )
+
+
+@pytest.mark.parametrize("option", ["certs", "cert"])
+def test_brokenFiles(option: str, tmp_path: Path) -> None:
+    """Name the file and what is wrong with it, wherever they were found."""
+    issued = issue("x")
+    file = tmp_path / "x.pem"
+    where = {option: file if option == "cert" else tmp_path}
+    file.write_bytes(broken(issued) + issued.keyPEM)
+    assert refused(**where).startswith(f"{file}: a certificate in this file is broken: ")
+    file.write_bytes(issued.certificatePEM + issued.keyPEM[:60] + b"\n-----END PRIVATE KEY-----\n")
+    assert refused(**where).startswith(f"{file}: a key in this file is broken: ")
+    file.write_bytes(issued.certificatePEM + issued.encryptedKeyPEM)
+    assert refused(**where) == (
+        f"{file}: the key in this file is encrypted, and there is nobody to ask for its password"
+    )
+
+
+def test_aKeyThatIsTooShort(tmp_path: Path) -> None:
+    """OpenSSL has an opinion of that, which is told before the first client comes."""
+    file = issue("x", key=rsa.generate_private_key(65537, 1024)).write(tmp_path)
+    assert refused(cert=file) == (
+        f"{file}: OpenSSL refuses the certificate in this file: ee key too small"
+    )
+
+
+def test_aKeyThatSignsNothing(tmp_path: Path) -> None:
+    """A key of a kind that has no certificate is any other key."""
+    file = issue("x").write(tmp_path)
+    other = tmp_path / "other.pem"
+    other.write_bytes(
+        x25519.X25519PrivateKey.generate().private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        )
+    )
+    assert refused(cert=file, key=other) == (
+        f"{other}: this key is not that of the certificate in {file}"
+    )
+    assert len(shown(serve(tmp_path))) == 1
