@@ -97,6 +97,9 @@ class Connection:
         """
         if self._lingered is not None and self._lingered.active():
             self._lingered.cancel()
+        # From here on the protocol may ask for the end, and there is nothing to do.
+        self.disconnecting = True
+        self._lingering = False
         self._call("connectionLost", reason)
         self._protocol = None
         self._deliver = _ignore
@@ -186,6 +189,15 @@ class Connection:
         self._deliver = _ignore
         self._transport.resumeProducing()
         self._transport.loseWriteConnection()
+
+    def unregisterProducer(self) -> None:
+        """
+        Stop asking a producer; if the connection was waiting for it, close.
+        """
+        self._transport.unregisterProducer()
+        if self._lingering and self._lingered is None:
+            # A transport looks for this by itself only if all of it is to close.
+            self._transport.loseWriteConnection()
 
     def abortConnection(self) -> None:
         """

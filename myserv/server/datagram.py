@@ -128,6 +128,7 @@ class DatagramChannel(DatagramProtocol):
         The port is open: introduce ourselves to the protocol.
         """
         self._port = transport
+        self._connected = False
         super().makeConnection(transport)
         # Twisted would log that the protocol starts; our own event says it.
         self._protocol.noisy = False
@@ -138,7 +139,14 @@ class DatagramChannel(DatagramProtocol):
         The port is closed.
         """
         super().doStop()
-        self._protocol.doStop()
+        # One that raises here would leave the socket open.
+        self._call("doStop")
+
+    def connectionRefused(self) -> None:
+        """
+        The peer of a connected port has no socket.
+        """
+        self._call("connectionRefused")
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """
@@ -162,8 +170,17 @@ class DatagramChannel(DatagramProtocol):
         try:
             self._protocol.datagramReceived(datagram, addr)
         except Exception:  # noqa: BLE001 - the author's bug, which costs this datagram only
-            listener = self._listener
-            listener.emit(ProtocolRaised(listener.service, addr, "datagramReceived", Failure()))
+            self._raised("datagramReceived", addr)
+
+    def _call(self, name: str) -> None:
+        try:
+            getattr(self._protocol, name)()
+        except Exception:  # noqa: BLE001 - the author's bug, which costs nobody anything
+            self._raised(name, None)
+
+    def _raised(self, during: str, peer: Peer) -> None:
+        listener = self._listener
+        listener.emit(ProtocolRaised(listener.service, peer, during, Failure()))
 
     # The transport side of it: what a protocol calls.
 

@@ -84,7 +84,7 @@ class Listener:
         self.state = State.STOPPED
         self.address: IAddress | None = None
         self._port: IListeningPort | None = None
-        self._starting: Deferred[None] | None = None
+        self._grace = STOP_GRACE
         self._stopping: list[Deferred[None]] = []
 
     def __repr__(self) -> str:
@@ -115,12 +115,10 @@ class Listener:
             raise RuntimeError(f"{self!r} cannot start")
         self.state = State.STARTING
         opening = maybeDeferred(self._open).addCallbacks(self._opened, self._notOpened)
-        self._starting = opening
-        return opening
+        return opening.addCallback(self._stopIfAsked)
 
     def _opened(self, port: IListeningPort) -> None:
         self._port = port
-        self._starting = None
         self.state = State.LISTENING
         # Twisted's stdio "port" is a connection and has no address of its own.
         getHost = getattr(port, "getHost", None)
@@ -128,9 +126,13 @@ class Listener:
         self.emit(ListenerStarted(self.service, self.endpoint, self.address))
 
     def _notOpened(self, failure: Failure) -> Failure:
-        self._starting = None
-        self.state = State.STOPPED
+        self._closed()
         return failure
+
+    def _stopIfAsked(self, _: None) -> None:
+        # Somebody did while the endpoint was opening.
+        if self._stopping:
+            self._close(self._grace)
 
     def suspend(self) -> None:
         """
@@ -184,8 +186,7 @@ class Listener:
         waiting: Deferred[None] = Deferred()
         self._stopping.append(waiting)
         if self.state is State.STARTING:
-            assert self._starting is not None
-            self._starting.addCallbacks(lambda _: self._close(grace), lambda _: self._closed())
+            self._grace = grace
         elif self.state is not State.STOPPING:
             self._close(grace)
         return waiting
@@ -317,6 +318,10 @@ class ConnectionFactory(Factory):
         Build the protocol of an arrival, or turn the arrival away.
         """
         listener = self._listener
+        if listener.state in (State.STOPPING, State.STOPPED):
+            # It got in before, and a preamble kept it until now.
+            listener.emit(ConnectionRefused(listener.service, addr, "the listener has closed"))
+            return RefusedConnection()
         try:
             protocol: IProtocol | None = self._factory.buildProtocol(addr)
         except Exception:  # noqa: BLE001 - the author's bug, which costs this arrival only

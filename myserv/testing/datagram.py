@@ -46,6 +46,7 @@ class MemoryDatagramSocket:
         self._options: dict[tuple[int, int], Any] = {}
         self.incoming: deque[tuple[bytes, DatagramAddress]] = deque()
         self.writable = False
+        self.connectedTo: DatagramAddress = None
 
     @property
     def readable(self) -> bool:
@@ -56,6 +57,12 @@ class MemoryDatagramSocket:
         """
         It is bound to its endpoint.
         """
+
+    def connect(self, address: tuple[str, int]) -> None:
+        """
+        Exchange datagrams with one peer only.
+        """
+        self.connectedTo = address
 
     def close(self) -> None:
         """
@@ -101,6 +108,12 @@ class MemoryDatagramSocket:
         self._endpoint.deliver(bytes(data), destination)
         return len(data)
 
+    def send(self, data: bytes) -> int:
+        """
+        Send one datagram to the peer that the socket is connected to.
+        """
+        return self.sendto(data, self.connectedTo)
+
     def setsockopt(self, level: int, option: int, value: Any) -> None:
         """
         Remember an option.
@@ -141,7 +154,7 @@ class MemoryDatagramPort(Port):
         """
         Send a datagram, to a path too: UNIX sockets have a port of their own.
         """
-        if isinstance(addr, tuple):
+        if addr is None or isinstance(addr, tuple):
             super().write(datagram, addr)
             return
         try:
@@ -179,8 +192,9 @@ class MemoryDatagramPeer:
         """
         if len(data) > MAX_DATAGRAM:
             raise MessageLengthError("message too long")
-        if self._endpoint.socket is not None:
-            self._endpoint.socket.incoming.append((data, self.address))
+        socket = self._endpoint.socket
+        if socket is not None and socket.connectedTo in (None, self.address):
+            socket.incoming.append((data, self.address))
 
     def take(self) -> list[bytes]:
         """

@@ -119,6 +119,19 @@ def test_writeError() -> None:
     assert peer.received == [b"x"]
 
 
+def test_connected() -> None:
+    """A connected port hears and answers one peer only."""
+    memory = Open()
+    peer, other = memory.endpoint.peer(("192.0.2.9", 9)), memory.endpoint.peer()
+    memory.port.connect("192.0.2.9", 9)
+    peer.sendDatagram(b"heard")
+    other.sendDatagram(b"unheard")
+    memory.reactor.settle()
+    assert memory.protocol.received == [(b"heard", peer.address)]
+    memory.port.write(b"answer")
+    assert peer.received == [b"answer"]
+
+
 def test_stopListening() -> None:
     """A closed endpoint loses datagrams silently, and opens again."""
     memory = Open()

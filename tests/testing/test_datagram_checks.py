@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import fail
-from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.protocol import DatagramProtocol, Protocol
 
 from myserv.plugin import ProtocolPlugin
+from myserv.server import datagram
 from myserv.testing import Exchange, LoggedFailures, checkDatagramPlugin
 
 CONVERSATION = [
@@ -179,6 +180,20 @@ def test_answersAnything() -> None:
     with pytest.raises(AssertionError, match="answersAnything=True"):
         check(Echo, conversation)
     check(Echo, conversation, answersAnything=True)
+
+
+def test_anotherKind() -> None:
+    """A plugin for connections only has nothing to check."""
+    plugin = ProtocolPlugin("broken", "", stream=Protocol)
+    with pytest.raises(AssertionError, match="no protocol over datagrams"):
+        checkDatagramPlugin(plugin, CONVERSATION)
+
+
+def test_reflectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that answers anything must not be given what reflectors send."""
+    monkeypatch.setattr(datagram, "UNANSWERED_PORTS", frozenset())
+    with pytest.raises(AssertionError, match=r"from a reflector: it answered .*192.0.2.1"):
+        check(Echo, [Exchange(b"hello", b"hello")], answersAnything=True)
 
 
 def test_isolated() -> None:

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import (
     IPullProducer,
     IPushProducer,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -242,6 +242,24 @@ def test_timerAfterAbort() -> None:
 
     with pytest.raises(AssertionError, match=r"aborts in the middle.*left timers"):
         check(MindsGoodbyes)
+
+
+def test_anotherKind() -> None:
+    """A plugin for datagrams only has nothing to check."""
+    plugin = ProtocolPlugin("broken", "", datagram=DatagramProtocol)
+    with pytest.raises(AssertionError, match="no protocol over connections"):
+        checkStreamPlugin(plugin, CONVERSATION)
+
+
+def test_patience() -> None:
+    """An answer that a client would not wait for is none."""
+
+    class Late(Reverser):
+        def connectionMade(self) -> None:
+            self.timer = self.context.reactor.callLater(61, super().connectionMade)
+
+    with pytest.raises(AssertionError, match=r"each request whole: sent b''.*received b''"):
+        check(Late)
 
 
 def test_isolated() -> None:

@@ -1,0 +1,522 @@
+"""A listener's life: start, suspend, resume, stop, in every state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IProtocolNegotiationFactory
+from twisted.internet.protocol import Factory, Protocol
+from zope.interface import implementer
+
+from myserv.events import (
+    ConnectionEnded,
+    ConnectionRefused,
+    ConnectionStarted,
+    ListenerResumed,
+    ListenerStarted,
+    ListenerStopped,
+    ListenerSuspended,
+    ProtocolRaised,
+)
+from myserv.interfaces import IDrainable
+from myserv.server.listener import STOP_GRACE, ConnectionFactory, Listener, State, StreamListener
+from myserv.testing import MemoryEndpoint, MemoryPeer, RecordingObserver, SteppedReactor
+
+
+class Quiet(Factory):
+    """Builds one kind of protocol and says nothing."""
+
+    noisy = False
+    protocol = Protocol
+
+
+class HeldEndpoint:
+    """An endpoint that opens when it is told to."""
+
+    def __init__(self, endpoint: MemoryEndpoint) -> None:
+        self._endpoint = endpoint
+        self.opening: Deferred[Any] = Deferred()
+
+    def listen(self, factory: Any) -> Deferred[Any]:
+        return self.opening.addCallback(lambda _: self._endpoint.listen(factory))
+
+
+class Stage:
+    """A listener on a memory endpoint."""
+
+    def __init__(
+        self, factory: Any = None, wrapEndpoint: Callable[[Any], Any] = lambda each: each
+    ) -> None:
+        self.reactor = SteppedReactor()
+        self.observer = RecordingObserver()
+        self.endpoint = MemoryEndpoint(self.reactor)
+        self.opener = wrapEndpoint(self.endpoint)
+        self.listener = StreamListener(
+            "hall",
+            "tcp:7000",
+            self.opener,
+            Quiet() if factory is None else factory,
+            self.reactor,
+            self.observer.observe,
+        )
+
+    def start(self) -> None:
+        assert result(self.listener.start()) is None
+
+    def connect(self) -> MemoryPeer:
+        peer = self.endpoint.connect()
+        self.reactor.settle()
+        return peer
+
+
+NOTHING = object()
+
+
+def result(deferred: Deferred[Any]) -> Any:
+    """What a Deferred has fired with, a Failure too; NOTHING when it has not."""
+    results: list[Any] = []
+    deferred.addBoth(results.append)
+    return results[0] if results else NOTHING
+
+
+def state(listener: Listener) -> State:
+    """The state now; mypy would take the one asserted before for it."""
+    return listener.state
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """A listener that is open."""
+    stage = Stage()
+    stage.start()
+    return stage
+
+
+class TestStart:
+    def test_open(self, stage: Stage) -> None:
+        """An open listener has an address, and it is known."""
+        address = IPv4Address("TCP", "198.51.100.1", 7000)
+        assert state(stage.listener) is State.LISTENING
+        assert stage.listener.address == address
+        assert stage.observer.events == [ListenerStarted("hall", "tcp:7000", address)]
+        assert repr(stage.listener) == "<StreamListener hall tcp:7000 listening>"
+
+    def test_twice(self, stage: Stage) -> None:
+        """An open listener does not start."""
+        with pytest.raises(RuntimeError, match="cannot start"):
+            stage.listener.start()
+
+    def test_whileStarting(self) -> None:
+        """Neither does one that is about to be open."""
+        stage = Stage(wrapEndpoint=HeldEndpoint)
+        started = stage.listener.start()
+        assert state(stage.listener) is State.STARTING
+        assert result(started) is NOTHING
+        with pytest.raises(RuntimeError):
+            stage.listener.start()
+        stage.opener.opening.callback(None)
+        assert state(stage.listener) is State.LISTENING
+
+    @pytest.mark.parametrize("synchronously", [True, False])
+    def test_fails(self, synchronously: bool) -> None:
+        """A listener that could not open is stopped, and can try again."""
+        stage = Stage()
+        error = CannotListenError("", 7000, OSError("in use"))
+
+        class Broken:
+            def listen(self, factory: Any) -> Deferred[Any]:
+                if synchronously:
+                    raise error
+                return fail(error)
+
+        working = stage.listener._opener
+        stage.listener._opener = Broken()  # type: ignore[assignment]
+        assert result(stage.listener.start()).value is error
+        assert state(stage.listener) is State.STOPPED
+        assert stage.observer.events == []
+        stage.listener._opener = working
+        stage.start()
+        stage.connect()
+        assert len(stage.listener.connections) == 1
+
+    def test_portWithoutAddress(self) -> None:
+        """Twisted's stdio endpoint returns something that is not a port."""
+
+        class Stdio:
+            def listen(self, factory: Any) -> Deferred[Any]:
+                return succeed(object())
+
+        stage = Stage(wrapEndpoint=lambda endpoint: Stdio())
+        stage.start()
+        assert stage.observer.events == [ListenerStarted("hall", "tcp:7000", None)]
+        with pytest.raises(RuntimeError, match="cannot suspend"):
+            stage.listener.suspend()
+        assert result(stage.listener.stop()) is None
+        assert state(stage.listener) is State.STOPPED
+
+
+class TestSuspend:
+    def test_arrivalsWait(self, stage: Stage) -> None:
+        """A suspended listener keeps its connections and takes no others."""
+        inside = stage.connect()
+        stage.listener.suspend()
+        outside = stage.connect()
+        outside.send(b"knock")
+        assert state(stage.listener) is State.SUSPENDED
+        assert len(stage.listener.connections) == 1
+        assert not inside.closed
+        stage.listener.resume()
+        stage.reactor.settle()
+        assert state(stage.listener) is State.LISTENING
+        assert len(stage.listener.connections) == 2
+        assert outside.unread == 0
+
+    def test_events(self, stage: Stage) -> None:
+        """Each change is known once, however often it is asked for."""
+        stage.observer.take()
+        stage.listener.resume()
+        stage.listener.suspend()
+        stage.listener.suspend()
+        stage.listener.resume()
+        stage.listener.resume()
+        assert stage.observer.events == [
+            ListenerSuspended("hall", "tcp:7000"),
+            ListenerResumed("hall", "tcp:7000"),
+        ]
+
+    def test_stopped(self) -> None:
+        """A stopped listener can do neither."""
+        stage = Stage()
+        with pytest.raises(RuntimeError, match="cannot suspend"):
+            stage.listener.suspend()
+        with pytest.raises(RuntimeError, match="cannot resume"):
+            stage.listener.resume()
+
+    def test_stop(self, stage: Stage) -> None:
+        """A suspended listener stops, and starts open."""
+        stage.listener.suspend()
+        waiting = stage.connect()
+        stopped = stage.listener.stop()
+        stage.reactor.settle()
+        assert result(stopped) is None
+        assert waiting.aborted
+        stage.start()
+        assert state(stage.listener) is State.LISTENING
+        stage.connect()
+        assert len(stage.listener.connections) == 1
+
+
+class TestStop:
+    def test_stopped(self) -> None:
+        """There is nothing to wait for."""
+        stage = Stage()
+        assert result(stage.listener.stop()) is None
+        assert stage.observer.events == []
+
+    def test_idle(self, stage: Stage) -> None:
+        """It waits for the port to close."""
+        stopped = stage.listener.stop()
+        assert state(stage.listener) is State.STOPPING
+        assert result(stopped) is NOTHING
+        stage.reactor.settle()
+        assert state(stage.listener) is State.STOPPED
+        assert stage.listener.address is None
+        assert stage.observer.events[-1:] == [ListenerStopped("hall", "tcp:7000")]
+        assert stage.reactor.getDelayedCalls() == []
+
+    def test_connectionsClose(self, stage: Stage) -> None:
+        """It waits for the connections too, which are asked to close."""
+        peers = [stage.connect(), stage.connect()]
+        stopped = stage.listener.stop()
+        stage.reactor.settle()
+        assert result(stopped) is None
+        assert all(peer.closed for peer in peers)
+        assert [type(event) for event in stage.observer.events[-3:]] == [
+            ConnectionEnded,
+            ConnectionEnded,
+            ListenerStopped,
+        ]
+        assert stage.reactor.getDelayedCalls() == []
+
+    def test_grace(self, stage: Stage) -> None:
+        """A connection that is not gone in time is aborted."""
+        slow, other = stage.connect(), stage.connect()
+        slow.pauseReading(window=1)
+        for connection in stage.listener.connections:
+            connection.write(b"much")
+        stopped = stage.listener.stop(grace=3)
+        stage.reactor.advance(2.9)
+        assert result(stopped) is NOTHING
+        assert other.closed
+        assert not slow.aborted
+        stage.reactor.advance(0.1)
+        assert slow.aborted
+        assert state(stage.listener) is State.STOPPED
+        assert {each.reason for each in stage.observer.ofType(ConnectionEnded)} == {
+            "closed",
+            "aborted",
+        }
+
+    def test_defaultGrace(self, stage: Stage) -> None:
+        """There is a limit when none is given."""
+        stage.connect().pauseReading(window=1)
+        [connection] = stage.listener.connections
+        connection.write(b"much")
+        stopped = stage.listener.stop()
+        stage.reactor.advance(STOP_GRACE)
+        assert result(stopped) is None
+
+    def test_drain(self) -> None:
+        """A protocol that can say goodbye is asked to, and told until when."""
+
+        @implementer(IDrainable)
+        class Polite(Protocol):
+            transport: Any
+
+            def drainRequested(self, deadline: float) -> None:
+                self.transport.write(b"bye in %d" % deadline)
+                self.transport.loseConnection()
+
+        stage = Stage(Quiet.forProtocol(Polite))
+        stage.start()
+        peer = stage.connect()
+        stopped = stage.listener.stop(grace=30)
+        stage.reactor.settle()
+        assert peer.received == b"bye in 30"
+        assert result(stopped) is None
+
+    def test_drainThatRaises(self) -> None:
+        """A protocol whose goodbye goes wrong loses its connection."""
+
+        @implementer(IDrainable)
+        class Broken(Protocol):
+            def drainRequested(self, deadline: float) -> None:
+                raise KeyError("goodbye")
+
+        stage = Stage(Quiet.forProtocol(Broken))
+        stage.start()
+        peer = stage.connect()
+        stopped = stage.listener.stop(grace=30)
+        stage.reactor.settle()
+        assert peer.aborted
+        assert result(stopped) is None
+        [raised] = stage.observer.ofType(ProtocolRaised)
+        assert raised.during == "drainRequested"
+
+    def test_twice(self, stage: Stage) -> None:
+        """Whoever asks while it stops waits with the first."""
+        stage.connect()
+        stopped = [stage.listener.stop(), stage.listener.stop()]
+        assert [result(each) for each in stopped] == [NOTHING, NOTHING]
+        stopped.append(stage.listener.stop())
+        stage.reactor.settle()
+        assert state(stage.listener) is State.STOPPED
+        assert [result(each) for each in stopped[2:]] == [None]
+        assert len(stage.observer.ofType(ListenerStopped)) == 1
+
+    def test_startWhileStopping(self, stage: Stage) -> None:
+        """It has to be stopped before it starts again."""
+        stage.listener.stop()
+        with pytest.raises(RuntimeError, match="cannot start"):
+            stage.listener.start()
+        with pytest.raises(RuntimeError):
+            stage.listener.suspend()
+        stage.reactor.settle()
+        stage.start()
+
+    def test_whileStarting(self) -> None:
+        """A listener that is about to open closes as soon as it is open."""
+        stage = Stage(wrapEndpoint=HeldEndpoint)
+        stage.listener.start()
+        stopped = stage.listener.stop()
+        stage.reactor.settle()
+        assert result(stopped) is NOTHING
+        stage.opener.opening.callback(None)
+        assert state(stage.listener) is State.STOPPING
+        stage.reactor.settle()
+        assert state(stage.listener) is State.STOPPED
+        assert stage.endpoint.port is None
+        assert [type(event) for event in stage.observer.events] == [
+            ListenerStarted,
+            ListenerStopped,
+        ]
+
+    def test_twiceWhileStarting(self) -> None:
+        """Both wait until it is really closed, and it is closed once."""
+        stage = Stage(wrapEndpoint=HeldEndpoint)
+        stage.listener.start()
+        fired: list[str] = []
+        for name in ("first", "second"):
+            stopped = stage.listener.stop()
+            stopped.addCallback(lambda _, name: fired.append(name), name)
+        stage.opener.opening.callback(None)
+        assert fired == []
+        stage.reactor.settle()
+        assert fired == ["first", "second"]
+        assert len(stage.observer.ofType(ListenerStopped)) == 1
+
+    def test_whileStartingFails(self) -> None:
+        """A listener that does not open is stopped."""
+        stage = Stage(wrapEndpoint=HeldEndpoint)
+        started = stage.listener.start()
+        outcome: list[Any] = []
+        started.addErrback(outcome.append)
+        stopped = [stage.listener.stop(), stage.listener.stop()]
+        stage.opener.opening.errback(KeyError("no"))
+        assert [result(each) for each in stopped] == [None, None]
+        assert outcome[0].check(KeyError)
+        assert state(stage.listener) is State.STOPPED
+        assert stage.observer.events == []
+
+    def test_portThatFailsToClose(self, stage: Stage) -> None:
+        """The connections end all the same, and it is said."""
+        peer = stage.connect()
+        port: Any = stage.listener._port
+
+        def stopListening() -> None:
+            raise OSError("stuck")
+
+        port.stopListening = stopListening
+        stopped = stage.listener.stop()
+        stage.reactor.settle()
+        assert peer.closed
+        assert result(stopped) is None
+        [raised] = stage.observer.ofType(ProtocolRaised)
+        assert raised.during == "stopListening"
+
+    def test_restart(self, stage: Stage) -> None:
+        """A stopped listener starts again and serves."""
+        for _ in range(3):
+            peer = stage.connect()
+            assert len(stage.listener.connections) == 1
+            stage.listener.stop()
+            stage.reactor.settle()
+            assert peer.closed
+            assert stage.listener.connections == set()
+            stage.start()
+
+    def test_lateArrival(self, stage: Stage) -> None:
+        """A wrapper that delays an arrival delivers it to a closed door."""
+        factory: Any = stage.endpoint.port and stage.endpoint.port._factory
+        stage.listener.stop()
+        stage.reactor.settle()
+        protocol = factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 50000))
+        aborted: list[bool] = []
+
+        class Transport:
+            loseConnection = write = None
+
+            def abortConnection(self) -> None:
+                aborted.append(True)
+
+        protocol.makeConnection(Transport())
+        assert aborted == [True]
+        assert stage.listener.connections == set()
+        assert len(stage.observer.ofType(ConnectionRefused)) == 1
+
+
+class TestFactory:
+    def test_startsAndStops(self) -> None:
+        """The service's factory hears when the endpoint opens and closes."""
+        factory = Quiet()
+        stage = Stage(factory)
+        stage.start()
+        assert factory.numPorts == 1
+        stage.listener.stop()
+        stage.reactor.settle()
+        assert factory.numPorts == 0
+
+    def test_declines(self) -> None:
+        """A factory that builds nothing turns the arrival away."""
+        factory = Quiet()
+        factory.buildProtocol = lambda addr: None  # type: ignore[method-assign]
+        stage = Stage(factory)
+        stage.start()
+        peer = stage.connect()
+        peer.send(b"hello?")
+        stage.reactor.settle()
+        assert peer.aborted
+        assert stage.listener.connections == set()
+        [refused] = stage.observer.ofType(ConnectionRefused)
+        assert refused.peer == peer.address
+        assert refused.reason == "the protocol's factory declined it"
+
+    def test_raises(self) -> None:
+        """A factory that raises loses this arrival, and the listener lives."""
+        built: list[Any] = []
+
+        class Sometimes(Quiet):
+            def buildProtocol(self, addr: Any) -> Any:
+                built.append(addr)
+                if len(built) == 1:
+                    raise KeyError("oops")
+                return super().buildProtocol(addr)
+
+        stage = Stage(Sometimes())
+        stage.start()
+        first, second = stage.connect(), stage.connect()
+        assert first.aborted
+        assert not second.aborted
+        [raised] = stage.observer.ofType(ProtocolRaised)
+        assert (raised.during, raised.peer) == ("buildProtocol", first.address)
+        assert raised.failure.check(KeyError)
+        assert len(stage.observer.ofType(ConnectionStarted)) == 1
+
+    def test_refusedOnPipe(self) -> None:
+        """A transport that cannot abort is closed."""
+        factory = Quiet()
+        factory.buildProtocol = lambda addr: None  # type: ignore[method-assign]
+        stage = Stage(factory)
+        closed: list[bool] = []
+
+        class Pipe:
+            def loseConnection(self) -> None:
+                closed.append(True)
+
+        refused = ConnectionFactory(stage.listener, factory).buildProtocol(None)
+        refused.makeConnection(Pipe())
+        refused.connectionMade()
+        refused.dataReceived(b"ignored")
+        refused.connectionLost(None)
+        assert closed == [True]
+
+    def test_negotiation(self) -> None:
+        """TLS finds the names that the service's factory accepts."""
+
+        @implementer(IProtocolNegotiationFactory)
+        class Negotiates(Quiet):
+            def acceptableProtocols(self) -> list[bytes]:
+                return [b"h2"]
+
+        listener = Stage().listener
+        negotiating = ConnectionFactory(listener, Negotiates())
+        assert IProtocolNegotiationFactory.providedBy(negotiating)
+        assert negotiating.acceptableProtocols() == [b"h2"]
+        assert not IProtocolNegotiationFactory.providedBy(ConnectionFactory(listener, Quiet()))
+
+    def test_logPrefix(self) -> None:
+        """Twisted's own lines name the service."""
+        assert ConnectionFactory(Stage().listener, Quiet()).logPrefix() == "hall"
+
+    def test_numbers(self) -> None:
+        """Connections are numbered through, whichever listener has them."""
+        first, second = Stage(), Stage()
+        numbers = []
+        for stage in (first, second):
+            stage.start()
+            stage.connect()
+            numbers += [each.number for each in stage.observer.ofType(ConnectionStarted)]
+        assert numbers[1] == numbers[0] + 1
+
+
+def test_abstract() -> None:
+    """The common half cannot open anything by itself."""
+    listener = Listener("hall", "nowhere", SteppedReactor(), print)
+    assert result(listener.start()).check(NotImplementedError)
+    with pytest.raises(NotImplementedError):
+        listener._finish(0)
