@@ -1,0 +1,181 @@
+"""The C{myserv} command: its words, its answers and its exit codes."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+import myserv
+from myserv.cli import main
+
+CONFIG = """
+[services.one]
+protocol = "echo"
+listen = ["tcp:7", "udp:7:interface=127.0.0.1"]
+[services.two]
+protocol = "daytime"
+listen = "tcp:interface=127.0.0.1:port=8"
+"""
+
+
+def answer(capfd: pytest.CaptureFixture[str], *words: str) -> str:
+    """What the command prints when all is well."""
+    assert main(words) == 0
+    output, errors = capfd.readouterr()
+    assert errors == ""
+    return str(output)
+
+
+def refusal(capfd: pytest.CaptureFixture[str], code: int, *words: str) -> str:
+    """What the command prints when something is wrong."""
+    with pytest.raises(SystemExit) as raised:
+        main(words)
+    assert raised.value.code == code
+    output, errors = capfd.readouterr()
+    assert output == ""
+    return str(errors)
+
+
+def test_check(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A file that is right is summed up; its endpoints are in their canonical form."""
+    file = tmp_path / "myserv.toml"
+    file.write_text(CONFIG)
+    assert answer(capfd, "check", str(file)) == (
+        f"{file}: ok: 2 services, 3 endpoints\n"
+        "  one: tcp:7, udp:7:interface=127.0.0.1\n"
+        "  two: tcp:8:interface=127.0.0.1\n"
+    )
+
+
+def test_checkOne(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """One service is not "1 services"."""
+    file = tmp_path / "myserv.toml"
+    file.write_text('[services.one]\nprotocol = "echo"\nlisten = "tcp:7"\n')
+    assert answer(capfd, "check", str(file)) == (
+        f"{file}: ok: 1 service, 1 endpoint\n  one: tcp:7\n"
+    )
+
+
+def test_checkFindsWhatStartingWould(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Every mistake is a line, those that only a plugin or a certificate knows of too."""
+    file = tmp_path / "myserv.toml"
+    file.write_text(CONFIG + 'options.zone = "Mars"\n[services.three]\nprotocol = "echo"\n')
+    assert refusal(capfd, 1, "check", str(file)) == (
+        f'{file}:9:11: services.three.listen: is required: where to listen, such as "tcp:7007"\n'
+    )
+    file.write_text(
+        CONFIG + 'options.zone = "Mars"\n'
+        '[services.three]\nprotocol = "echo"\nlisten = "tls:certs=/nope:tcp:9"\n'
+    )
+    assert refusal(capfd, 1, "check", str(file)).splitlines() == [
+        (
+            f"{file}:8:9: services.two.options.zone: 'Mars' is not a time zone; "
+            'write one such as "Europe/Berlin"'
+        ),
+        (
+            f'{file}:11:1: services.three.listen[0]: in "tls:certs=/nope:tcp:9": '
+            "/nope: there is no such directory of certificates"
+        ),
+    ]
+
+
+def test_checkOpensNothing(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A file is right even where its endpoints could not be opened here."""
+    path = tmp_path / "echo.sock"
+    file = tmp_path / "myserv.toml"
+    file.write_text(
+        '[services.one]\nprotocol = "echo"\n'
+        f'listen = ["tcp:7:interface=192.0.2.1", "unix:{path}"]\n'
+    )
+    assert answer(capfd, "check", str(file)).startswith(f"{file}: ok: ")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "there is no such file"),
+        (b"", "services: there are none: "),
+        (b"a\xff", "is not UTF-8: "),
+        (b"services", "is not TOML: "),
+    ],
+)
+def test_checkUnreadable(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    """What is no configuration at all is told as one line."""
+    file = tmp_path / "myserv.toml"
+    if content is not None:
+        file.write_bytes(content)
+    errors = refusal(capfd, 1, "check", str(file))
+    assert errors.startswith(str(file))
+    assert said in errors
+    assert errors.count("\n") == 1
+
+
+def test_new(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package is made here, or where it is asked for, and the next steps are told."""
+    monkeypatch.chdir(tmp_path)
+    assert "Made quotes: " in answer(capfd, "new", "quotes")
+    assert (tmp_path / "quotes" / "pyproject.toml").exists()
+    (tmp_path / "there").mkdir()
+    assert "Made there/quotes: " in answer(capfd, "new", "quotes", "--directory", "there")
+    assert refusal(capfd, 1, "new", "quotes") == "quotes exists already: choose another name\n"
+
+
+def test_protocols(capfd: pytest.CaptureFixture[str]) -> None:
+    """The protocols that are installed are listed."""
+    lines = answer(capfd, "protocols").splitlines()
+    assert lines[0] == "Protocols:"
+    assert "    echo           send back what arrives (RFC 862)" in lines
+
+
+def test_version(capfd: pytest.CaptureFixture[str]) -> None:
+    """The version is printed."""
+    with pytest.raises(SystemExit) as raised:
+        main(["--version"])
+    assert raised.value.code == 0
+    assert capfd.readouterr().out == f"myserv {myserv.__version__}\n"
+
+
+def test_help(capfd: pytest.CaptureFixture[str]) -> None:
+    """Help names every command, and where serving is done."""
+    with pytest.raises(SystemExit) as raised:
+        main(["--help"])
+    assert raised.value.code == 0
+    said = capfd.readouterr().out
+    assert "twistd -n myserv --help" in said
+    for command in ("check", "new", "protocols"):
+        assert f"\n    {command}" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", "the following arguments are required: COMMAND"),
+        ("serve", "invalid choice: 'serve'"),
+        ("check", "the following arguments are required: FILE"),
+        ("check a b", "unrecognized arguments: b"),
+        ("new", "the following arguments are required: NAME"),
+        ("protocols --all", "unrecognized arguments: --all"),
+    ],
+)
+def test_wrongWords(capfd: pytest.CaptureFixture[str], words: str, said: str) -> None:
+    """Words that make no command are the caller's mistake: usage, and exit code 2."""
+    errors = refusal(capfd, 2, *words.split())
+    assert errors.startswith("usage: myserv")
+    assert said in errors
+
+
+def test_asAModule(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs as C{python -m myserv.cli} too, with the words of the process."""
+    monkeypatch.setattr(sys, "argv", ["myserv", "protocols"])
+    with pytest.raises(SystemExit) as raised:
+        runpy.run_module("myserv.cli", run_name="__main__")
+    assert raised.value.code == 0
+    assert capfd.readouterr().out.startswith("Protocols:")

@@ -1,0 +1,179 @@
+"""What a .tac file calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+from twisted.application.service import IService
+from twisted.cred.portal import IRealm, Portal
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.protocol import Factory, Protocol
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from myserv.app import makeServer, makeService
+from myserv.events import ServiceStarted
+from myserv.interfaces import IServerContext
+from myserv.plugin import ProtocolPlugin, option
+from myserv.server.service import ProtocolService
+from myserv.tap import TwistdServer
+from myserv.testing import RecordingObserver
+
+
+@frozen
+class Options:
+    """One option."""
+
+    zone: str = option("UTC", help="where")
+
+
+class Mine:
+    """A plugin that keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[IServerContext, object]] = []
+        self.plugin = ProtocolPlugin("mine", "", factory=self.build, optionsType=Options)
+
+    def build(self, context: IServerContext, options: object) -> IProtocolFactory:
+        """Make a factory."""
+        self.given.append((context, options))
+        return Factory.forProtocol(Protocol)
+
+
+@implementer(IRealm)
+class Realm:
+    """Where nobody is."""
+
+    def requestAvatar(self, avatarId: object, mind: object, *interfaces: object) -> Any:
+        """Nobody asks."""
+
+
+def built(server: IService) -> list[ProtocolService]:
+    """The services of a server."""
+    assert isinstance(server, TwistdServer)
+    assert verifyObject(IService, server)
+    return list(server)
+
+
+def refusal(capfd: pytest.CaptureFixture[str], *arguments: Any, **others: Any) -> str:
+    """The lines that C{makeService} refuses with."""
+    with pytest.raises(SystemExit) as raised:
+        makeService(*arguments, **others)
+    assert raised.value.code == 1
+    output, errors = capfd.readouterr()
+    assert output == ""
+    return str(errors)
+
+
+def test_serviceOfAName() -> None:
+    """A registered protocol is served under its name, and opens nothing yet."""
+    [service] = built(makeService("echo", listen=["tcp:7", "udp:7"]))
+    assert service.name == "echo"
+    assert [each.endpoint for each in service.listeners] == ["tcp:7", "udp:7"]
+    assert not service.running
+
+
+def test_serviceOfAReference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class of one's own is served by its dotted name; one endpoint needs no list."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tacquotes.py").write_text(
+        "from twisted.internet.protocol import Protocol\n\nclass MyQuotes(Protocol): pass\n"
+    )
+    [service] = built(makeService("tacquotes:MyQuotes", listen="tcp:7"))
+    assert service.name == "my-quotes"
+    assert len(service.listeners) == 1
+
+
+def test_serviceOfAPlugin(tmp_path: Path) -> None:
+    """A plugin in hand gets its options, portal, name, directory and observers."""
+    mine, portal, observer = Mine(), Portal(Realm()), RecordingObserver()
+    [service] = built(
+        makeService(
+            mine.plugin,
+            listen=iter(["tcp:7"]),
+            options={"zone": "Mars"},
+            name="north",
+            directory=tmp_path / "state",
+            portal=portal,
+            observers=iter([observer]),
+        )
+    )
+    [(context, options)] = mine.given
+    assert service.name == context.name == "north"
+    assert options == Options("Mars")
+    assert context.portal is portal
+    assert context.directory == tmp_path / "state" / "north"
+    started = ServiceStarted("north")
+    context.emit(started)
+    assert observer.events == [started]
+
+
+def test_defaults() -> None:
+    """Without options, a name or a portal there are the defaults."""
+    mine = Mine()
+    [service] = built(makeService(mine.plugin, listen="tcp:7"))
+    [(context, options)] = mine.given
+    assert service.name == "mine"
+    assert options == Options()
+    assert context.portal is None
+
+
+def test_mistakesInAService(capfd: pytest.CaptureFixture[str]) -> None:
+    """A mistake in a .tac file ends the program with a line that names the argument."""
+    assert (
+        refusal(capfd, "ehco", listen="tcp:7") == 'unknown protocol "ehco"; did you mean "echo"?\n'
+    )
+    assert refusal(capfd, "echo", listen="tpc:7") == (
+        'listen[0]: in "tpc:7": there is no prefix "tpc"; did you mean "tcp"?\n'
+    )
+    assert refusal(capfd, "echo", listen=[]) == (
+        'listen: is empty: write where to listen, such as "tcp:7007"\n'
+    )
+    for name in ("../etc", ""):
+        assert refusal(capfd, "echo", listen="tcp:7", name=name).startswith(
+            f"name: {name!r} cannot be a service's name: "
+        )
+    assert refusal(capfd, "daytime", listen=["tcp:7", "tcp:7"], options={"zone": 3}) == (
+        "options.zone: 3 is not text: put it in quotes\n"
+        'listen[1]: "tcp:7" is asked for twice: see listen[0]\n'
+    )
+    assert refusal(capfd, "daytime", listen="tcp:7", options={"zone": "Mars"}).startswith(
+        "options.zone: 'Mars' is not a time zone"
+    )
+
+
+def test_server(tmp_path: Path) -> None:
+    """A configuration file becomes a server of its services."""
+    file = tmp_path / "myserv.toml"
+    file.write_text(
+        f"""
+        [server]
+        directory = "{tmp_path}/state"
+        [services.b]
+        protocol = "echo"
+        listen = "tcp:7"
+        [services.a]
+        protocol = "qotd"
+        listen = ["tcp:8", "udp:8"]
+        """
+    )
+    observer = RecordingObserver()
+    b, a = built(makeServer(file, portal=Portal(Realm()), observers=iter([observer])))
+    assert (b.name, a.name) == ("b", "a")
+    started = ServiceStarted("b")
+    b.listeners[0].emit(started)
+    assert observer.events == [started]
+    assert [each.name for each in built(makeServer(str(file)))] == ["b", "a"]
+
+
+def test_mistakesInAServer(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A mistake in the file ends the program with a line that names its place."""
+    file = tmp_path / "myserv.toml"
+    with pytest.raises(SystemExit) as raised:
+        makeServer(file)
+    assert raised.value.code == 1
+    assert capfd.readouterr().err == f"{file}: there is no such file\n"
