@@ -163,10 +163,7 @@ def _check(
     sock: socket.socket, descriptor: int, socketType: socket.SocketKind, domain: Domain | None
 ) -> None:
     if sock.type is not socketType:
-        actual = {
-            socket.SOCK_STREAM: "STREAM",
-            socket.SOCK_DGRAM: "DGRAM",
-        }.get(sock.type, str(sock.type))
+        actual = sock.type.name.removeprefix("SOCK_")
         raise ListenError(f"descriptor {descriptor} is a socket of type={actual}")
     family = sock.family.name.removeprefix("AF_")
     if family not in Domain.__members__:
