@@ -1,3 +1,5 @@
 """What every test gets."""
 
 from __future__ import annotations
+
+pytest_plugins = ["myserv.testing.fixtures"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from myserv.events import DatagramsDropped, Event, Peer, ProtocolRaised
 from myserv.interfaces import IDatagramServerEndpoint
-from myserv.server.listener import Listener
+from myserv.server.listener import STOP_GRACE, Listener
 from myserv.server.reflection import (
     LOOPING_PORTS,
     OWN_SOCKETS,
@@ -65,11 +65,30 @@ class DatagramListener(Listener):
         super().__init__(service, endpoint, reactor, emit)
         self._opener = opener
         self._ownSockets = ownSockets
+        self._unstarted: Deferred[Any] | None = None
         unanswered = UNANSWERED_PORTS if answersAnything else LOOPING_PORTS
         self.channel = DatagramChannel(self, protocol, unanswered, ownSockets)
 
     def _open(self) -> Deferred[IListeningPort]:
-        return self._opener.listen(self.channel)
+        return self._opener.listen(self.channel).addCallback(self._checkStart)
+
+    def _checkStart(self, port: IListeningPort) -> Any:
+        failure = self.channel.startFailure
+        if failure is None:
+            return port
+        # Twisted would leave the socket to the garbage collector.
+        self._unstarted = maybeDeferred(port.stopListening)
+        return failure
+
+    def stop(self, grace: float = STOP_GRACE) -> Deferred[None]:
+        """
+        See L{Listener.stop}; waits for the socket of a failed start, too.
+        """
+        stopped = super().stop(grace)
+        unstarted, self._unstarted = self._unstarted, None
+        if unstarted is None:
+            return stopped
+        return unstarted.addBoth(lambda _: stopped)
 
     def _opened(self, port: IListeningPort) -> None:
         super()._opened(port)
@@ -89,6 +108,7 @@ class DatagramChannel(DatagramProtocol):
     """
     Counts datagrams, keeps unanswerable ones from the protocol, and sends.
 
+    @ivar startFailure: What the protocol raised when it was to start.
     @ivar datagramsReceived: Handed to the protocol so far.
     @ivar datagramsSent: Written by the protocol so far.
     @ivar bytesReceived: The bytes of the former.
@@ -109,6 +129,7 @@ class DatagramChannel(DatagramProtocol):
         self._unanswered = unanswered
         self._ownSockets = ownSockets
         self._connected = False
+        self.startFailure: Failure | None = None
         self._drops: dict[str, _Drops] = {}
         self.datagramsReceived = 0
         self.datagramsSent = 0
@@ -132,15 +153,22 @@ class DatagramChannel(DatagramProtocol):
         super().makeConnection(transport)
         # Twisted would log that the protocol starts; our own event says it.
         self._protocol.noisy = False
-        self._protocol.makeConnection(self)
+        self.startFailure = None
+        try:
+            self._protocol.makeConnection(self)
+        except Exception:  # noqa: BLE001 - the author's bug, which keeps the listener closed
+            self.startFailure = Failure()
+            # It never started, so it is not stopped; it may be tried again.
+            self._protocol.transport = None
 
     def doStop(self) -> None:
         """
         The port is closed.
         """
         super().doStop()
-        # One that raises here would leave the socket open.
-        self._call("doStop")
+        if self.startFailure is None:
+            # One that raises here would leave the socket open.
+            self._call("doStop")
 
     def connectionRefused(self) -> None:
         """

@@ -54,7 +54,9 @@ class Echo(DatagramProtocol):
 class Stage:
     """A protocol in a channel, on a memory endpoint."""
 
-    def __init__(self, protocol: DatagramProtocol | None = None, **arguments: Any) -> None:
+    def __init__(
+        self, protocol: DatagramProtocol | None = None, *, started: bool = True, **arguments: Any
+    ) -> None:
         self.reactor = SteppedReactor()
         self.observer = RecordingObserver()
         self.endpoint = MemoryDatagramEndpoint(self.reactor)
@@ -70,7 +72,8 @@ class Stage:
             ownSockets=self.ownSockets,
             **arguments,
         )
-        self.start()
+        if started:
+            self.start()
 
     def start(self) -> None:
         outcome: list[Any] = []
@@ -166,6 +169,26 @@ class TestLife:
         stage.reactor.settle()
         assert stage.listener.state is State.STOPPED
         assert not stage.ownSockets.ports
+
+    def test_protocolThatDoesNotStart(self) -> None:
+        """It is reported, the listener is not open, and the socket is free again."""
+
+        class Late(Echo):
+            ready = False
+
+            def startProtocol(self) -> None:
+                if not self.ready:
+                    raise RuntimeError("no database")
+
+        stage = Stage(Late(), started=False)
+        outcome: list[Any] = []
+        stage.listener.start().addErrback(lambda failure: outcome.append(failure.value))
+        stage.stop()
+        assert [str(error) for error in outcome] == ["no database"]
+        assert stage.listener.state is State.STOPPED
+        Late.ready = True
+        stage.start()
+        assert stage.send(b"hello").take() == [b"hello"]
 
 
 class TestReceive:
