@@ -9,7 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    maybeDeferred,
+    succeed,
+)
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
@@ -22,7 +28,7 @@ from myserv.events import (
     ServiceStarted,
     ServiceStopped,
 )
-from myserv.server.listener import Listener
+from myserv.server.listener import STOP_GRACE, Listener
 
 _MAXIMUM_SETTLING: Final = 1000
 
@@ -65,6 +71,7 @@ class ProtocolService(Service):
         self._failedLate = failedLate
         # The attempt to open that counts, any other having been given up.
         self._opening: object | None = None
+        self._unfinished: Deferred[Any] = succeed(None)
         self._serving = False
 
     def privilegedStartService(self) -> None:
@@ -93,10 +100,15 @@ class ProtocolService(Service):
         Close the endpoints and end the connections.
 
         Returns:
-            Fires when the last connection is gone.
+            Fires when the last connection is gone.  An endpoint that is still
+            opening has L{STOP_GRACE} to do so before it is given up.
         """
         super().stopService()
         self._opening = None
+        unfinished = self._unfinished
+        if not unfinished.called:
+            giveUp = self._reactor.callLater(STOP_GRACE, unfinished.cancel)
+            unfinished.addBoth(lambda _: giveUp.active() and giveUp.cancel())
         return self._closeAll().addCallback(self._closed)
 
     def _closed(self, result: object) -> None:
@@ -113,7 +125,7 @@ class ProtocolService(Service):
             self._opening = None
             failures[0].raiseException()
         # Almost every endpoint opens at once; one that does not may still fail.
-        opening.addCallback(self._openedLate, attempt, failures)
+        self._unfinished = opening.addCallback(self._openedLate, attempt, failures)
 
     def _openedLate(self, result: object, attempt: object, failures: list[Failure]) -> None:
         for failure in failures:
@@ -196,6 +208,8 @@ def _isExpected(error: Exception) -> bool:
 
 
 def _describe(error: Exception) -> str:
+    if isinstance(error, CancelledError):
+        return "it was still opening when the service stopped"
     reason = describeListenError(error)
     # A KeyError's own words are a key.
     return reason if _isExpected(error) else f"{type(error).__name__}: {reason}"

@@ -355,6 +355,7 @@ def test_stopWhileOpening(stage: Stage) -> None:
     late.asked.callback(None)
     assert stage.happened() == ["ListenerStarted one", "ListenerStopped one"]
     assert stopped.called
+    assert not stage.reactor.getDelayedCalls()
     assert late.inner.port is last.port is None
     assert not service.running
 
@@ -366,14 +367,29 @@ def test_stopWhileOpeningThatThenFails(stage: Stage) -> None:
     service.startService()
     stopped = service.stopService()
     late.asked.errback(IN_USE)
-    stage.reactor.settle()
+    assert stage.happened() == ["ListenerFailed one"]
     assert stopped.called
     assert stage.late == []
-    assert [
-        type(each) for each in stage.observer.events if not isinstance(each, ListenerStopped)
-    ] == [ListenerFailed]
     assert last.port is None
     assert all(each.state is State.STOPPED for each in service.listeners)
+
+
+def test_endpointThatNeverOpens(stage: Stage) -> None:
+    """An endpoint that takes for ever is given up when the grace of a stop is over."""
+    late, last = LateEndpoint(stage.endpoint()), stage.endpoint()
+    service = stage.service(late, last)
+    service.startService()
+    stopped = service.stopService()
+    stage.reactor.advance(4.9)
+    assert not stopped.called
+    stage.reactor.advance(0.1)
+    assert stopped.called
+    assert stage.late == []
+    assert stage.observer.take() == [
+        ListenerFailed("echo", "one", "it was still opening when the service stopped")
+    ]
+    assert last.port is None
+    assert not stage.reactor.getDelayedCalls()
 
 
 def test_startAgainAfterStopWhileOpening(stage: Stage) -> None:
