@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IFileDescriptorReceiver,
-    IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocol,
@@ -25,6 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer, providedBy
 from zope.interface.declarations import Provides
 
+from myserv.endpoints.farewell import Farewell, closesAbruptly
 from myserv.events import ConnectionEnded, ConnectionStarted, Peer, ProtocolRaised
 from myserv.interfaces import IDrainable
 
@@ -33,11 +32,6 @@ if TYPE_CHECKING:
 
 _PROTOCOL_EXTRAS: Final = (IHandshakeListener, IFileDescriptorReceiver)
 """What a transport asks of a protocol beside IProtocol itself."""
-
-LINGER: Final = 2.0
-"""Seconds that a peer has to close once it was told that no more comes; Apache's
-are 2, nginx's 5.  To close at once while a peer still sends makes the kernel
-reset it, and that can cost it the answer (RFC 1122, section 4.2.2.13)."""
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, ITransport)
@@ -61,8 +55,7 @@ class Connection:
         self.peer: Peer = None
         self.started = 0.0
         self._peerEnded = False
-        self._lingering = False
-        self._lingered: IDelayedCall | None = None
+        self._farewell: Farewell | None = None
         self.bytesReceived = 0
         self.bytesSent = 0
 
@@ -95,11 +88,11 @@ class Connection:
         """
         The transport is gone: tell the protocol, then the listener.
         """
-        if self._lingered is not None and self._lingered.active():
-            self._lingered.cancel()
         # From here on the protocol may ask for the end, and there is nothing to do.
         self.disconnecting = True
-        self._lingering = False
+        if self._farewell is not None:
+            self._farewell.over()
+            self._farewell = None
         self._call("connectionLost", reason)
         self._protocol = None
         self._deliver = _ignore
@@ -126,7 +119,9 @@ class Connection:
         only one that C{echo hello | nc -N} waits for.
         """
         self._peerEnded = True
-        if not self._lingering and IHalfCloseableProtocol.providedBy(self._protocol):
+        if self._farewell is not None:
+            self._farewell.readHalfClosed()
+        elif IHalfCloseableProtocol.providedBy(self._protocol):
             self._call("readConnectionLost")
         else:
             self.disconnecting = True
@@ -136,10 +131,8 @@ class Connection:
         """
         The peer was told that no more comes.
         """
-        if self._lingering:
-            # The time starts here: a slow reader had to have it all first.
-            later = self._listener.reactor.callLater
-            self._lingered = later(LINGER, self._transport.loseConnection)
+        if self._farewell is not None:
+            self._farewell.writeHalfClosed()
         elif IHalfCloseableProtocol.providedBy(self._protocol):
             self._call("writeConnectionLost")
 
@@ -176,28 +169,26 @@ class Connection:
         """
         Close when what was written has been sent.
 
-        A peer that is still sending is heard out for L{LINGER} seconds, and
-        what it says is thrown away, so that it gets to read what was written.
+        A peer that is still sending is heard out, and what it says is thrown
+        away; see L{myserv.endpoints.farewell}.
         """
         if self.disconnecting:
             return
         self.disconnecting = True
-        if self._peerEnded or not _closesAbruptly(self._transport):
+        if self._peerEnded or not closesAbruptly(self._transport):
             self._transport.loseConnection()
             return
-        self._lingering = True
         self._deliver = _ignore
-        self._transport.resumeProducing()
-        self._transport.loseWriteConnection()
+        self._farewell = Farewell(self._transport, self._listener.reactor)
+        self._farewell.begin()
 
     def unregisterProducer(self) -> None:
         """
         Stop asking a producer; if the connection was waiting for it, close.
         """
         self._transport.unregisterProducer()
-        if self._lingering and self._lingered is None:
-            # A transport looks for this by itself only if all of it is to close.
-            self._transport.loseWriteConnection()
+        if self._farewell is not None:
+            self._farewell.producerUnregistered()
 
     def abortConnection(self) -> None:
         """
@@ -276,13 +267,6 @@ def describeEnd(reason: Failure) -> str:
     if reason.check(ConnectionLost):
         return "lost"
     return reason.getErrorMessage().rstrip(".")
-
-
-def _closesAbruptly(transport: Any) -> bool:
-    # A socket does.  A layer over one says goodbye in its own way, though it may
-    # claim all that the socket provides; and so does a socket after startTLS.
-    bare = IHalfCloseableDescriptor.implementedBy(type(transport))
-    return bare and not getattr(transport, "TLS", False)
 
 
 def _ignore(data: bytes) -> None:

@@ -23,9 +23,10 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from myserv.endpoints.farewell import LINGER
 from myserv.events import ConnectionEnded, ConnectionStarted, ProtocolRaised
 from myserv.plugin import ProtocolPlugin
-from myserv.server.connection import LINGER, Connection, describeEnd
+from myserv.server.connection import Connection, describeEnd
 from myserv.testing import MemoryPeer, MemoryServer, hostPlugin
 
 
