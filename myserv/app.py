@@ -21,7 +21,8 @@ from twisted.cred.portal import Portal
 
 from myserv.discovery import installedPlugins
 from myserv.interfaces import IEventObserver, IProtocolPlugin
-from myserv.tap import makeTwistdServer, oneLinePerMistake, planOne, serveFile
+from myserv.tap.mistakes import oneLinePerMistake
+from myserv.tap.server import makeTwistdServer, planOne, serveFile
 
 
 def makeService(

@@ -19,7 +19,7 @@ from myserv.events import ServiceStarted
 from myserv.interfaces import IServerContext
 from myserv.plugin import ProtocolPlugin, option
 from myserv.server.service import ProtocolService
-from myserv.tap import TwistdServer
+from myserv.tap.server import TwistdServer
 from myserv.testing import RecordingObserver
 
 

@@ -23,7 +23,6 @@ from twisted.python import usage
 from zope.interface.verify import verifyClass, verifyObject
 
 import myserv
-from myserv import tap
 from myserv.config.model import NAME_RULE
 from myserv.discovery import Listed, installedPlugins
 from myserv.endpoints.kind import Kind
@@ -32,20 +31,10 @@ from myserv.interfaces import IProtocolPlugin
 from myserv.plugin import Duration, IPAddress, ProtocolPlugin, Size, option
 from myserv.server.plan import PlannedEndpoint, ServicePlan
 from myserv.server.service import ProtocolService
-from myserv.tap import (
-    MyservCommand,
-    Options,
-    Refused,
-    ServiceOptions,
-    TwistdCommand,
-    TwistdServer,
-    listProtocols,
-    makeTwistdServer,
-    oneLinePerMistake,
-    planOne,
-    serveFile,
-    serviceOptions,
-)
+from myserv.tap import MyservCommand, TwistdCommand, flags, server
+from myserv.tap.flags import Options, ServiceOptions, listProtocols, serviceOptions
+from myserv.tap.mistakes import Refused, oneLinePerMistake
+from myserv.tap.server import TwistdServer, makeTwistdServer, planOne, serveFile
 from myserv.testing import RecordingObserver, SteppedReactor
 
 
@@ -113,7 +102,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     """Have these plugins installed and no others."""
 
     def replace(*plugins: IProtocolPlugin) -> None:
-        monkeypatch.setattr(tap, "installedPlugins", Installed(*plugins))
+        for module in (flags, server):
+            monkeypatch.setattr(module, "installedPlugins", Installed(*plugins))
 
     return replace
 
@@ -711,7 +701,7 @@ def test_listOfProtocols(
                 Listed("whistles", "blow", "bells 1.0", EVERYTHING),
             )
 
-    monkeypatch.setattr(tap, "installedPlugins", Surveyed)
+    monkeypatch.setattr(flags, "installedPlugins", Surveyed)
     assert listProtocols().splitlines() == [
         "Protocols:",
         "    bells          ring",

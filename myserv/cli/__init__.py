@@ -11,7 +11,8 @@ from pathlib import Path
 import myserv
 from myserv.cli.check import check
 from myserv.cli.new import createPackage, summary
-from myserv.tap import listProtocols, oneLinePerMistake
+from myserv.tap.flags import listProtocols
+from myserv.tap.mistakes import oneLinePerMistake
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

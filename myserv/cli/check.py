@@ -5,7 +5,7 @@ C{myserv check}: everything that starting a server would find, and no socket.
 from __future__ import annotations
 
 from myserv.server.service import ProtocolService
-from myserv.tap import serveFile
+from myserv.tap.server import serveFile
 
 
 def check(path: str) -> str:

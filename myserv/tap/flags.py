@@ -1,234 +1,25 @@
 """
-twistd's front door: C{twistd myserv ...} and C{twistd myserv-echo ...}.
-
-Whatever an operator gets wrong ends here as one line for each mistake and exit
-code 1, before twistd has done anything.
+The flags of C{twistd myserv}, and those of each protocol.
 """
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import os
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from twisted.application.service import IService, IServiceMaker
-from twisted.cred.portal import Portal
-from twisted.internet.error import ReactorNotRunning
-from twisted.plugin import IPlugin
 from twisted.python import usage
-from zope.interface import implementer
 
 import myserv
-from myserv.config.document import readDocument
-from myserv.config.model import NAME_RULE, SERVICE_NAME_PATTERN, ServiceConfig, surveyConfig
 from myserv.discovery import installedPlugins
-from myserv.errors import ConfigurationError, KeyPath, ListenError, PluginError, Problem, didYouMean
-from myserv.interfaces import IEventObserver, IProtocolPlugin
-from myserv.observe.log import LogObserver
-from myserv.observe.observers import Observers
+from myserv.errors import ConfigurationError, KeyPath, PluginError, Problem, didYouMean
+from myserv.interfaces import IProtocolPlugin
 from myserv.options.declare import OptionSpec, describe
-from myserv.server.build import Resources, buildServer, stateDirectory
-from myserv.server.plan import OnePlugin, ServicePlan, planServices
-from myserv.server.service import Server
+from myserv.tap.mistakes import oneLinePerMistake, sayOnTerminal
+from myserv.tap.server import TwistdServer, makeTwistdServer, planOne, serveFile
 
 _RESERVED: Final = frozenset({"listen", "name", "help", "version"})
 """Flags of every protocol, which the options of none may be called."""
-
-
-class Refused(SystemExit, Exception):
-    """
-    The program ends because of what an operator got wrong.
-
-    To Python this is an exit, so there is no traceback.  It is an C{Exception}
-    too because twistd, when it runs as a daemon, has to tell its parent and to
-    remove its pid file, and does that for exceptions only.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(1)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return self.reason
-
-
-# What twistd's parent prints of it is cut off after 100 bytes, and a built-in
-# exception's name is the only one that Python writes without its module.
-Refused.__module__ = "builtins"
-
-
-@contextlib.contextmanager
-def oneLinePerMistake() -> Iterator[None]:
-    """
-    Turn an operator's mistakes into lines on standard error and exit code 1.
-    """
-    try:
-        yield
-    except ConfigurationError as error:
-        _sayOnTerminal(str(error))
-        raise SystemExit(1) from None
-    except usage.UsageError as error:
-        _sayOnTerminal(f"myserv: {error}")
-        raise SystemExit(1) from None
-
-
-def _sayOnTerminal(text: str) -> None:
-    # twistd may have sent sys.stderr to its log already.
-    print(text, file=sys.__stderr__, flush=True)
-
-
-class TwistdServer(Server):
-    """
-    A server whose failure to start ends twistd with a line instead of a traceback.
-    """
-
-    def privilegedStartService(self) -> None:
-        """
-        Open every endpoint; see L{Server.privilegedStartService}.
-
-        Raises:
-            Refused: One could not be opened.
-        """
-        with _refusing():
-            super().privilegedStartService()
-
-    def startService(self) -> None:
-        """
-        Open what is not open yet; see L{Server.startService}.
-
-        Raises:
-            Refused: One could not be opened.
-        """
-        with _refusing():
-            super().startService()
-
-
-@contextlib.contextmanager
-def _refusing() -> Iterator[None]:
-    try:
-        yield
-    except ListenError as error:
-        _sayOnTerminal(str(error))
-        raise Refused(str(error)) from None
-
-
-def makeTwistdServer(
-    plans: tuple[ServicePlan, ...],
-    *,
-    directory: Path | None = None,
-    portal: Portal | None = None,
-    observers: tuple[IEventObserver, ...] = (),
-    report: Callable[[Iterable[Problem]], ConfigurationError] = ConfigurationError,
-) -> TwistdServer:
-    """
-    Build a server on the reactor that twistd has installed.
-
-    Args:
-        plans: The services.
-        directory: Where services keep files.
-        portal: Where peers log in.
-        observers: Who else is told of events, beside the log.
-        report: Makes the error that tells an operator where problems stand.
-
-    Raises:
-        ConfigurationError: A plugin or an endpoint refused what it was asked.
-    """
-    # Not before: twistd --reactor may still have had another to install.
-    from twisted.internet import reactor
-
-    def endLate(error: ListenError) -> None:
-        # twistd has no other way to an exit code once the reactor runs.
-        _sayOnTerminal(str(error))
-        atexit.register(_exitWithFailure)
-        reactor.callWhenRunning(stop)
-
-    def stop() -> None:
-        # It stops already when another endpoint has failed too.
-        with contextlib.suppress(ReactorNotRunning):
-            reactor.stop()
-
-    resources = Resources(
-        reactor=reactor,
-        emit=Observers(LogObserver(), *observers).emit,
-        directory=stateDirectory(directory),
-        portal=portal,
-        report=report,
-        failedLate=endLate,
-    )
-    server = TwistdServer(reactor)
-    buildServer(plans, resources, server)
-    return server
-
-
-def _exitWithFailure() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()
-    os._exit(1)
-
-
-def planOne(
-    plugin: IProtocolPlugin,
-    reference: str,
-    name: str,
-    listen: tuple[str, ...],
-    options: Mapping[str, object],
-) -> tuple[ServicePlan, ...]:
-    """
-    Give meaning to the one service that somebody asks for.
-
-    Args:
-        plugin: The protocol.
-        reference: What it was called.
-        name: What the service is to be called.
-        listen: Endpoint strings.
-        options: The protocol's options.
-
-    Raises:
-        ConfigurationError: With a problem for everything that is wrong.
-    """
-    problems = []
-    if not SERVICE_NAME_PATTERN.fullmatch(name):
-        problems.append(Problem(f"{name!r} {NAME_RULE}", ("name",)))
-    if not listen:
-        problems.append(Problem('is empty: write where to listen, such as "tcp:7007"', ("listen",)))
-    request = ServiceConfig(name=name, protocol=reference, listen=listen, options=options, key=())
-    plans: tuple[ServicePlan, ...] = ()
-    try:
-        plans = planServices([request], OnePlugin(plugin))
-    except ConfigurationError as error:
-        problems += error.problems
-    if problems:
-        raise ConfigurationError(problems)
-    return plans
-
-
-def serveFile(path: str | Path, **others: Any) -> TwistdServer:
-    """
-    Build the server that a configuration file describes.
-
-    Args:
-        path: The file.
-        others: See L{makeTwistdServer}.
-
-    Raises:
-        ConfigurationError: With every mistake at its place in the file.
-    """
-    document = readDocument(path)
-    config, problems = surveyConfig(document)
-    plans: tuple[ServicePlan, ...] = ()
-    try:
-        plans = planServices(config.services, installedPlugins())
-    except ConfigurationError as error:
-        problems += error.problems
-    if problems:
-        raise document.report(problems)
-    return makeTwistdServer(plans, directory=config.directory, report=document.report, **others)
 
 
 class _Options(usage.Options):
@@ -480,65 +271,6 @@ def listProtocols() -> str:
         if listed.problem is None:
             lines.append(f"    {listed.name:<14} {listed.description}")
         else:
-            _sayOnTerminal(f"warning: {listed.problem}")
+            sayOnTerminal(f"warning: {listed.problem}")
     lines.append("    module:Class   any Protocol, Factory or DatagramProtocol of your own")
     return "\n".join(lines)
-
-
-@implementer(IPlugin, IServiceMaker)
-class MyservCommand:
-    """
-    The command C{twistd myserv}.
-    """
-
-    tapname = "myserv"
-    description = "Serve protocols on endpoints."
-    options = Options
-
-    def makeService(self, options: Options) -> IService:
-        """
-        Build the server; twistd starts it.
-        """
-        with oneLinePerMistake():
-            server: IService = options.makeServer()
-            return server
-
-
-@implementer(IPlugin, IServiceMaker)
-class TwistdCommand:
-    """
-    A protocol as a twistd command of its own.
-
-    One line in a C{twisted/plugins} drop-in makes one::
-
-        quotes = TwistdCommand("quotes", "Serve quotes.")
-    """
-
-    def __init__(self, protocol: str, description: str, tapname: str | None = None) -> None:
-        """
-        Args:
-            protocol: The protocol's name.
-            description: One line for C{twistd --help}.
-            tapname: The command, if it is not the protocol's name.
-        """
-        self.protocol = protocol
-        self.description = description
-        self.tapname = tapname or protocol
-
-    def options(self) -> ServiceOptions:
-        """
-        Make the command's flags; twistd calls this when the command is given.
-
-        Raises:
-            SystemExit: The protocol is broken.
-        """
-        with oneLinePerMistake():
-            return serviceOptions(self.protocol, f"twistd [twistd options] {self.tapname}")
-
-    def makeService(self, options: ServiceOptions) -> IService:
-        """
-        Build the server; twistd starts it.
-        """
-        with oneLinePerMistake():
-            server: IService = options.makeServer()
-            return server

@@ -1,0 +1,168 @@
+"""
+Servers on the reactor that twistd has installed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.cred.portal import Portal
+from twisted.internet.error import ReactorNotRunning
+
+from myserv.config.document import readDocument
+from myserv.config.model import NAME_RULE, SERVICE_NAME_PATTERN, ServiceConfig, surveyConfig
+from myserv.discovery import installedPlugins
+from myserv.errors import ConfigurationError, ListenError, Problem
+from myserv.interfaces import IEventObserver, IProtocolPlugin
+from myserv.observe.log import LogObserver
+from myserv.observe.observers import Observers
+from myserv.server.build import Resources, buildServer, stateDirectory
+from myserv.server.plan import OnePlugin, ServicePlan, planServices
+from myserv.server.service import Server
+from myserv.tap.mistakes import refusing, sayOnTerminal
+
+
+class TwistdServer(Server):
+    """
+    A server whose failure to start ends twistd with a line instead of a traceback.
+    """
+
+    def privilegedStartService(self) -> None:
+        """
+        Open every endpoint; see L{Server.privilegedStartService}.
+
+        Raises:
+            Refused: One could not be opened.
+        """
+        with refusing():
+            super().privilegedStartService()
+
+    def startService(self) -> None:
+        """
+        Open what is not open yet; see L{Server.startService}.
+
+        Raises:
+            Refused: One could not be opened.
+        """
+        with refusing():
+            super().startService()
+
+
+def makeTwistdServer(
+    plans: tuple[ServicePlan, ...],
+    *,
+    directory: Path | None = None,
+    portal: Portal | None = None,
+    observers: tuple[IEventObserver, ...] = (),
+    report: Callable[[Iterable[Problem]], ConfigurationError] = ConfigurationError,
+) -> TwistdServer:
+    """
+    Build a server on the reactor that twistd has installed.
+
+    Args:
+        plans: The services.
+        directory: Where services keep files.
+        portal: Where peers log in.
+        observers: Who else is told of events, beside the log.
+        report: Makes the error that tells an operator where problems stand.
+
+    Raises:
+        ConfigurationError: A plugin or an endpoint refused what it was asked.
+    """
+    # Not before: twistd --reactor may still have had another to install.
+    from twisted.internet import reactor
+
+    def endLate(error: ListenError) -> None:
+        # twistd has no other way to an exit code once the reactor runs.
+        sayOnTerminal(str(error))
+        atexit.register(_exitWithFailure)
+        reactor.callWhenRunning(stop)
+
+    def stop() -> None:
+        # It stops already when another endpoint has failed too.
+        with contextlib.suppress(ReactorNotRunning):
+            reactor.stop()
+
+    resources = Resources(
+        reactor=reactor,
+        emit=Observers(LogObserver(), *observers).emit,
+        directory=stateDirectory(directory),
+        portal=portal,
+        report=report,
+        failedLate=endLate,
+    )
+    server = TwistdServer(reactor)
+    buildServer(plans, resources, server)
+    return server
+
+
+def _exitWithFailure() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(1)
+
+
+def planOne(
+    plugin: IProtocolPlugin,
+    reference: str,
+    name: str,
+    listen: tuple[str, ...],
+    options: Mapping[str, object],
+) -> tuple[ServicePlan, ...]:
+    """
+    Give meaning to the one service that somebody asks for.
+
+    Args:
+        plugin: The protocol.
+        reference: What it was called.
+        name: What the service is to be called.
+        listen: Endpoint strings.
+        options: The protocol's options.
+
+    Raises:
+        ConfigurationError: With a problem for everything that is wrong.
+    """
+    problems = []
+    if not SERVICE_NAME_PATTERN.fullmatch(name):
+        problems.append(Problem(f"{name!r} {NAME_RULE}", ("name",)))
+    if not listen:
+        problems.append(Problem('is empty: write where to listen, such as "tcp:7007"', ("listen",)))
+    request = ServiceConfig(name=name, protocol=reference, listen=listen, options=options, key=())
+    plans: tuple[ServicePlan, ...] = ()
+    try:
+        plans = planServices([request], OnePlugin(plugin))
+    except ConfigurationError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigurationError(problems)
+    return plans
+
+
+def serveFile(path: str | Path, **others: Any) -> TwistdServer:
+    """
+    Build the server that a configuration file describes.
+
+    Args:
+        path: The file.
+        others: See L{makeTwistdServer}.
+
+    Raises:
+        ConfigurationError: With every mistake at its place in the file.
+    """
+    document = readDocument(path)
+    config, problems = surveyConfig(document)
+    plans: tuple[ServicePlan, ...] = ()
+    try:
+        plans = planServices(config.services, installedPlugins())
+    except ConfigurationError as error:
+        problems += error.problems
+    if problems:
+        raise document.report(problems)
+    return makeTwistdServer(plans, directory=config.directory, report=document.report, **others)
