@@ -18,15 +18,16 @@ from pathlib import Path
 
 from twisted.application.service import IService
 from twisted.cred.portal import Portal
+from twisted.internet.interfaces import IProtocolFactory
 
-from myserv.discovery import installedPlugins
+from myserv.discovery import installedPlugins, pluginOf
 from myserv.interfaces import IEventObserver, IProtocolPlugin
 from myserv.tap.mistakes import oneLinePerMistake
 from myserv.tap.server import makeTwistdServer, planOne, serveFile
 
 
 def makeService(
-    protocol: str | IProtocolPlugin,
+    protocol: str | IProtocolPlugin | IProtocolFactory | type,
     *,
     listen: str | Iterable[str],
     options: Mapping[str, object] | None = None,
@@ -39,7 +40,8 @@ def makeService(
     Make a service of a protocol.
 
     Args:
-        protocol: A registered name, C{"module:Attribute"}, or a plugin.
+        protocol: A registered name, C{"module:Attribute"}, a plugin, or the
+            Protocol, DatagramProtocol or Factory class itself.
         listen: One endpoint string, or several.
         options: The protocol's options, as a configuration file has them.
         name: What to call the service; the protocol's name when omitted.
@@ -55,7 +57,7 @@ def makeService(
     """
     with oneLinePerMistake():
         registry = installedPlugins()
-        plugin = registry.find(protocol) if isinstance(protocol, str) else protocol
+        plugin = registry.find(protocol) if isinstance(protocol, str) else pluginOf(protocol)
         plans = planOne(
             plugin,
             plugin.name,

@@ -177,3 +177,14 @@ def test_mistakesInAServer(capfd: pytest.CaptureFixture[str], tmp_path: Path) ->
         makeServer(file)
     assert raised.value.code == 1
     assert capfd.readouterr().err == f"{file}: there is no such file\n"
+
+
+def test_serviceOfAClassInHand(capfd: pytest.CaptureFixture[str]) -> None:
+    """A file may define a protocol and serve it, with nothing packaged."""
+
+    class MyProtocol(Protocol):
+        """A protocol of this file."""
+
+    [service] = built(makeService(MyProtocol, listen="tcp:0"))
+    assert service.name == "my-protocol"
+    assert refusal(capfd, int, listen="tcp:0").startswith("int cannot be served: it is the class")

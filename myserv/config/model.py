@@ -85,22 +85,7 @@ class ServerConfig:
     services: tuple[ServiceConfig, ...]
 
 
-def readConfig(document: Document) -> ServerConfig:
-    """
-    Read what a document configures.
-
-    Raises:
-        ConfigurationError: With a problem for everything that is wrong, each
-            at its place in the file.
-    """
-    config, problems = surveyConfig(document)
-    problems.extend(_repeatedEndpoints(document))
-    if problems:
-        raise document.report(problems)
-    return config
-
-
-def surveyConfig(document: Document) -> tuple[ServerConfig, list[Problem]]:
+def readConfig(document: Document) -> tuple[ServerConfig, list[Problem]]:
     """
     Read what can be read of a document, right or wrong.
 
@@ -181,31 +166,3 @@ def _unknownKeys(
     for name in table:
         if name not in known:
             yield Problem(f"unknown key{didYouMean(name, known)}", (*key, name))
-
-
-def _repeatedEndpoints(document: Document) -> Iterator[Problem]:
-    """
-    Find endpoint strings that stand twice, in the order of the text: a table
-    may come before one that the document mentioned earlier.
-    """
-    first: dict[str, KeyPath] = {}
-    endpoints = dict(_endpoints(document.values))
-    for key in sorted(endpoints, key=document.position):
-        earlier = first.setdefault(endpoints[key], key)
-        if earlier != key:
-            where = document.locate(earlier)
-            yield Problem(f"{endpoints[key]!r} is taken: it stands at {where} already", key)
-
-
-def _endpoints(values: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str]]:
-    # Over what was written, right or wrong, so that one run tells everything.
-    services = values.get("services")
-    for name, table in services.items() if isinstance(services, dict) else ():
-        listen = table.get("listen") if isinstance(table, dict) else None
-        key = ("services", name, "listen")
-        if isinstance(listen, str):
-            yield key, listen
-        elif isinstance(listen, list):
-            for index, element in enumerate(listen):
-                if isinstance(element, str):
-                    yield (*key, index), element

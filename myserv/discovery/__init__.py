@@ -9,6 +9,13 @@ C{registry} knows what is installed, C{reference} imports what a reference names
 C{served} makes a plugin of what that was.
 """
 
-from myserv.discovery.registry import GROUP, Candidate, Listed, Registry, installedPlugins
+from myserv.discovery.registry import (
+    GROUP,
+    Candidate,
+    Listed,
+    Registry,
+    installedPlugins,
+    pluginOf,
+)
 
-__all__ = ["GROUP", "Candidate", "Listed", "Registry", "installedPlugins"]
+__all__ = ["GROUP", "Candidate", "Listed", "Registry", "installedPlugins", "pluginOf"]

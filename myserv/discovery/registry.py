@@ -180,6 +180,24 @@ def _findByReference(reference: str) -> IProtocolPlugin:
         raise PluginError(f'"{reference}" cannot be served: {error}') from error.__cause__
 
 
+def pluginOf(found: object) -> IProtocolPlugin:
+    """
+    Make a plugin of what somebody has in hand.
+
+    Args:
+        found: A plugin; or a Protocol, DatagramProtocol or Factory class, or a
+            factory, as the dotted-name door takes them.
+
+    Raises:
+        PluginError: It cannot be served.
+    """
+    name = getattr(found, "__name__", type(found).__name__)
+    try:
+        return asPlugin(found, _nameFor(name), name)
+    except Unusable as error:
+        raise PluginError(f"{name} cannot be served: {error}") from error.__cause__
+
+
 def _nameFor(attribute: str) -> str:
     """
     Derive a protocol's name: C{MyHTTPProtocol} is C{my-http-protocol}.

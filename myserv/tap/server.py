@@ -16,7 +16,7 @@ from twisted.cred.portal import Portal
 from twisted.internet.error import ReactorNotRunning
 
 from myserv.config.document import readDocument
-from myserv.config.model import NAME_RULE, SERVICE_NAME_PATTERN, ServiceConfig, surveyConfig
+from myserv.config.model import NAME_RULE, SERVICE_NAME_PATTERN, ServiceConfig, readConfig
 from myserv.discovery import installedPlugins
 from myserv.errors import ConfigurationError, ListenError, Problem
 from myserv.interfaces import IEventObserver, IProtocolPlugin
@@ -157,7 +157,7 @@ def serveFile(path: str | Path, **others: Any) -> TwistdServer:
         ConfigurationError: With every mistake at its place in the file.
     """
     document = readDocument(path)
-    config, problems = surveyConfig(document)
+    config, problems = readConfig(document)
     plans: tuple[ServicePlan, ...] = ()
     try:
         plans = planServices(config.services, installedPlugins())

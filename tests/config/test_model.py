@@ -19,7 +19,11 @@ listen = "tcp:7"
 
 def read(text: str) -> ServerConfig:
     """Read a configuration file of this text."""
-    return readConfig(parseDocument("myserv.toml", text.encode()))
+    document = parseDocument("myserv.toml", text.encode())
+    config, problems = readConfig(document)
+    if problems:
+        raise document.report(problems)
+    return config
 
 
 def problems(text: str) -> list[str]:
@@ -177,28 +181,6 @@ NO_SERVICES = 'services: there are none: write [services.NAME] with a "protocol"
                 " a list is not a table: write [services.NAME.options]"
             ),
         ),
-        (
-            "[services.echo]\nprotocol = 'echo'\nlisten = ['tcp:7', 'udp:7', 'tcp:7']",
-            (
-                "myserv.toml:3:29: services.echo.listen[2]:"
-                " 'tcp:7' is taken: it stands at myserv.toml:3:11 already"
-            ),
-        ),
-        (
-            ECHO + "[services.b]\nprotocol = 'echo'\nlisten = ['tcp:7']",
-            (
-                "myserv.toml:6:11: services.b.listen[0]:"
-                " 'tcp:7' is taken: it stands at myserv.toml:3:1 already"
-            ),
-        ),
-        (
-            # The first service of the file's mention is not the first to listen.
-            "[services.echo.options]\n[services.b]\nprotocol = 'echo'\nlisten = 'tcp:7'\n" + ECHO,
-            (
-                "myserv.toml:7:1: services.echo.listen:"
-                " 'tcp:7' is taken: it stands at myserv.toml:4:1 already"
-            ),
-        ),
     ],
 )
 def test_oneMistakeIsOneProblem(text: str, expected: str) -> None:
@@ -243,7 +225,6 @@ options = 0
         ["myserv.toml:4:11", 'services."b c"'],
         ["myserv.toml:5:1", 'services."b c".protocol'],
         ["myserv.toml:6:20", 'services."b c".listen[1]'],
-        ["myserv.toml:6:23", 'services."b c".listen[2]'],
         ["myserv.toml:7:11", "services.d.protocol"],
         ["myserv.toml:8:1", "services.d.lisen"],
         ["myserv.toml:9:1", "services.d.listen"],
