@@ -182,7 +182,7 @@ def _identity(chain: list[x509.Certificate], key: Any, file: Path) -> Identity:
         raise EndpointError(
             f"{file}: OpenSSL refuses the certificate in this file: {reason}"
         ) from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, x509.DuplicateExtension) as error:
         raise EndpointError(f"{file}: the certificate in this file is broken: {error}") from None
 
 

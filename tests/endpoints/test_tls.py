@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa, x25519
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtensionOID
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Factory, Protocol
@@ -285,6 +289,62 @@ def test_brokenFiles(option: str, tmp_path: Path) -> None:
     file.write_bytes(issued.certificatePEM + issued.encryptedKeyPEM)
     assert refused(**where) == (
         f"{file}: the key in this file is encrypted, and there is nobody to ask for its password"
+    )
+
+
+P256 = bytes.fromhex("2a8648ce3d030107")
+ANOTHER_CURVE = P256[:-1] + b"\6"
+"""Both as DER writes them; the second, prime239v3, is nobody's any more."""
+
+
+@pytest.mark.parametrize("option", ["certs", "cert"])
+def test_keysThatNobodyCanUse(option: str, tmp_path: Path) -> None:
+    """Certificates and keys on a curve that the library does not know."""
+    issued = issue("x", "example.org")
+    der = issued.certificate.public_bytes(Encoding.DER)
+    certificate = x509.load_der_x509_certificate(der.replace(P256, ANOTHER_CURVE))
+    file = Issued(issued.key, certificate).write(tmp_path)
+    where = {option: file if option == "cert" else tmp_path}
+    assert refused(**where).startswith(f"{file}: the certificate in this file is broken: Curve ")
+    der = issued.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    key = base64.encodebytes(der.replace(P256, ANOTHER_CURVE))
+    file.write_bytes(
+        issued.certificatePEM
+        + b"-----BEGIN PRIVATE KEY-----\n"
+        + key
+        + b"-----END PRIVATE KEY-----\n"
+    )
+    assert refused(**where).startswith(f"{file}: a key in this file is broken: ")
+
+
+NONSENSE = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"nonsense")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_namesThatCannotBeRead(times: int, tmp_path: Path) -> None:
+    """A certificate whose names are nonsense, or there twice."""
+    template = issue("x").certificate
+    key = generate_private_key(SECP256R1())
+    certificate = x509.CertificateBuilder(
+        issuer_name=template.subject,
+        subject_name=template.subject,
+        public_key=key.public_key(),
+        serial_number=1,
+        not_valid_before=template.not_valid_before_utc.replace(tzinfo=None),
+        not_valid_after=template.not_valid_after_utc.replace(tzinfo=None),
+        # add_extension() takes none twice.
+        extensions=[x509.Extension(NONSENSE.oid, False, NONSENSE)] * times,
+    ).sign(key, SHA256())
+    file = Issued(key, certificate).write(tmp_path)
+    assert refused(cert=file).startswith(f"{file}: the certificate in this file is broken: ")
+
+
+def test_aCertificateThatTLSCannotUse(tmp_path: Path) -> None:
+    """Its key agrees on secrets, and signs nothing."""
+    key: Any = x25519.X25519PrivateKey.generate()
+    file = issue("x", by=authority(), key=key).write(tmp_path)
+    assert refused(cert=file) == (
+        f"{file}: OpenSSL refuses the certificate in this file: unknown certificate type"
     )
 
 
