@@ -97,7 +97,7 @@ def run(asked: argparse.Namespace, directory: Path) -> Report:
         peers=peers,
         missing=missing,
         machine=describeMachine({name for peer in peers for name in peer.distributions}),
-        settings=f"Measured: {rounds} rounds, {scale.seconds} s each, {scale.idle:,} idle "
+        settings=f"Rounds: {rounds}, {scale.seconds} s each, {scale.idle:,} idle "
         f"connections; servers on core {cores.server}, load on core {cores.load}{together}",
         neighbours=neighbours.share(),
     )
