@@ -123,6 +123,21 @@ class ConnectionRefused:
 
 
 @frozen
+class HandshakeFailed:
+    """
+    A peer was connected and did not get as far as a protocol.
+
+    @ivar layer: The prefix of the wrapper that it failed at.
+    @ivar reason: Why, in a few words.
+    """
+
+    service: str
+    peer: Peer
+    layer: str
+    reason: str
+
+
+@frozen
 class DatagramsDropped:
     """
     Datagrams that were not delivered, or answers that were not sent.
@@ -187,6 +202,7 @@ Event = (
     | ConnectionStarted
     | ConnectionEnded
     | ConnectionRefused
+    | HandshakeFailed
     | DatagramsDropped
     | ProtocolRaised
     | PeerPenalized

@@ -161,12 +161,63 @@ class IDatagramServerEndpointStringParser(Interface):
         """
 
 
+class IListenerContext(Interface):
+    """All of a listener that a wrapper may touch."""
+
+    service: str = Attribute("The name of the service.")
+    endpoint: str = Attribute("The endpoint string, in its canonical form.")
+    reactor: IReactorTime = Attribute("The reactor that serves; a Clock in tests.")
+
+    def emit(event: Event) -> None:
+        """
+        Make a fact known to logs, metrics and consoles.
+        """
+
+    def penalize(peer: Peer, reason: str) -> None:
+        """
+        Count misbehaviour against a peer; see L{IServerContext.penalize}.
+        """
+
+    def handshakeStarted(layer: IAbortable) -> None:
+        """
+        A peer is connected and has no protocol yet.
+
+        Every call is followed by one of L{handshakeEnded}.  A listener that
+        stops aborts the layers that are between the two.
+        """
+
+    def handshakeEnded(layer: IAbortable) -> None:
+        """
+        The peer has a protocol now, or is gone.
+        """
+
+
+class IAbortable(Interface):
+    """A connection that can be cut."""
+
+    def abortConnection() -> None:
+        """
+        Close at once, whatever waits to be sent.
+        """
+
+
+class IReloadable(Interface):
+    """Optional, on what a wrapper makes: it reads files that may change."""
+
+    def reload() -> None:
+        """
+        Read them again.  What is wrong with them becomes an event, and what was
+        read before stays in force.
+        """
+
+
 class IEndpointWrapper(Interface):
     """
     A layer between the wire and a protocol, as C{tls} is.
 
     In an endpoint string it stands before what it wraps, nearest the protocol
-    first.  One from another package is a Twisted plugin that provides this.
+    first.  One from another package is a Twisted plugin that provides
+    L{IStreamWrapper} or L{IDatagramWrapper}; this is their common part.
     """
 
     prefix: str = Attribute("Its first word in an endpoint string.")
@@ -178,14 +229,48 @@ class IEndpointWrapper(Interface):
         """
     )
 
-    def wrapFactory(reactor: Any, options: Any, factory: IProtocolFactory) -> IProtocolFactory:
+
+class IStreamWrapper(IEndpointWrapper):
+    """A layer over connections."""
+
+    def wrapFactory(
+        context: IListenerContext, options: Any, factory: IProtocolFactory
+    ) -> IProtocolFactory:
         """
         Put the layer in front of a factory.
 
+        Called once for each listener, before it opens.  The factory that is
+        returned has to pass C{doStart} and C{doStop} on.
+
         Args:
-            reactor: Where it will listen.
+            context: The listener.
             options: An instance of C{optionsType}.
             factory: The factory nearer the protocol.
+
+        Raises:
+            ConfigurationError: The options ask for what cannot be had.
+        """
+
+
+class IDatagramWrapper(IEndpointWrapper):
+    """A layer over datagrams."""
+
+    provesAddress: bool = Attribute(
+        "A datagram that it hands on is from where it says: no forged source gets this far."
+    )
+
+    def wrapProtocol(
+        context: IListenerContext, options: Any, protocol: DatagramProtocol
+    ) -> DatagramProtocol:
+        """
+        Put the layer in front of a protocol.
+
+        Called once for each listener, before it opens.
+
+        Args:
+            context: The listener.
+            options: An instance of C{optionsType}.
+            protocol: The protocol nearer the service's.
 
         Raises:
             ConfigurationError: The options ask for what cannot be had.

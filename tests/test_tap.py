@@ -758,7 +758,7 @@ class LateEndpoint:
         self.place = self
         return self
 
-    def wrap(self, factory: IProtocolFactory) -> IProtocolFactory:
+    def wrapFactory(self, context: object, factory: IProtocolFactory) -> IProtocolFactory:
         """Add no layer."""
         return factory
 

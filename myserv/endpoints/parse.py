@@ -14,8 +14,10 @@ from typing import Any, Final
 from attrs import evolve, field, frozen
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
+from myserv.endpoints.bare import BareContext
 from myserv.endpoints.grammar import Parameter, join, split
 from myserv.endpoints.kind import Kind
 from myserv.endpoints.prefixes import (
@@ -29,7 +31,13 @@ from myserv.endpoints.prefixes import (
 )
 from myserv.endpoints.stock import callParser, declaredKeys
 from myserv.errors import ConfigurationError, EndpointError, didYouMean, formatKeyPath
-from myserv.interfaces import IDatagramServerEndpoint, IEndpointWrapper
+from myserv.interfaces import (
+    IDatagramServerEndpoint,
+    IDatagramWrapper,
+    IEndpointWrapper,
+    IListenerContext,
+    IStreamWrapper,
+)
 from myserv.options.declare import describe, formatValue
 from myserv.options.structure import structure
 from myserv.options.values import parseIPAddress
@@ -161,9 +169,9 @@ class Endpoint:
             EndpointError: A file that it names is missing or wrong.
         """
         assert self.kind is Kind.STREAM
-        return StreamEndpoint(reactor, self.layers, self.place.open(reactor))
+        return StreamEndpoint(reactor, self, self.place.open(reactor))
 
-    def openDatagram(self, reactor: Any) -> IDatagramServerEndpoint:
+    def openDatagram(self, reactor: Any) -> DatagramEndpoint:
         """
         Make a datagram endpoint to listen with.
 
@@ -171,38 +179,83 @@ class Endpoint:
             EndpointError: What it names is missing or wrong.
         """
         assert self.kind is Kind.DATAGRAM
-        opened: IDatagramServerEndpoint = self.place.open(reactor)
-        return opened
+        return DatagramEndpoint(reactor, self, self.place.open(reactor))
+
+    def wrapFactory(self, context: IListenerContext, factory: IProtocolFactory) -> IProtocolFactory:
+        """
+        Put the layers in front of a factory.
+
+        Raises:
+            ConfigurationError: A layer cannot be had.
+        """
+        for layer in self.layers:
+            wrapper = IStreamWrapper(layer.wrapper)
+            factory = wrapper.wrapFactory(context, layer.options, factory)
+        return factory
+
+    def wrapProtocol(
+        self, context: IListenerContext, protocol: DatagramProtocol
+    ) -> DatagramProtocol:
+        """
+        Put the layers in front of a datagram protocol.
+
+        Raises:
+            ConfigurationError: A layer cannot be had.
+        """
+        for layer in self.layers:
+            wrapper = IDatagramWrapper(layer.wrapper)
+            protocol = wrapper.wrapProtocol(context, layer.options, protocol)
+        return protocol
+
+    @property
+    def provesAddress(self) -> bool:
+        """A datagram that comes through the layers is from where it says."""
+        return any(IDatagramWrapper(each.wrapper).provesAddress for each in self.layers)
 
 
 @implementer(IStreamServerEndpoint)
 class StreamEndpoint:
     """
-    Listens at a place through layers.
+    Listens at a place through layers, outside of a server.
+
+    A server puts its own listener between the two; this is for programs that
+    want an endpoint and nothing else.
 
     @ivar place: The place, without the layers.
     """
 
-    def __init__(
-        self, reactor: Any, layers: tuple[Layer, ...], place: IStreamServerEndpoint
-    ) -> None:
-        self._reactor = reactor
-        self._layers = layers
+    def __init__(self, reactor: Any, endpoint: Endpoint, place: IStreamServerEndpoint) -> None:
+        self._context = BareContext(reactor, str(endpoint))
+        self._endpoint = endpoint
         self.place = place
-
-    def wrap(self, factory: IProtocolFactory) -> IProtocolFactory:
-        """
-        Put the layers in front of a factory.
-        """
-        for layer in self._layers:
-            factory = layer.wrapper.wrapFactory(self._reactor, layer.options, factory)
-        return factory
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """
         Accept connections and hand them through the layers.
         """
-        return execute(self.wrap, protocolFactory).addCallback(self.place.listen)
+        wrapping = execute(self._endpoint.wrapFactory, self._context, protocolFactory)
+        return wrapping.addCallback(self.place.listen)
+
+
+@implementer(IDatagramServerEndpoint)
+class DatagramEndpoint:
+    """
+    The same for datagrams.
+
+    @ivar place: The place, without the layers.
+    """
+
+    def __init__(self, reactor: Any, endpoint: Endpoint, place: IDatagramServerEndpoint) -> None:
+        self._context = BareContext(reactor, str(endpoint))
+        self._endpoint = endpoint
+        self.place = place
+
+    def listen(self, protocol: DatagramProtocol) -> Deferred[IListeningPort]:
+        """
+        Receive datagrams and hand them through the layers.
+        """
+        wrapping = execute(self._endpoint.wrapProtocol, self._context, protocol)
+        return wrapping.addCallback(self.place.listen)
 
 
 def parseEndpoint(text: str) -> Endpoint:
@@ -235,6 +288,16 @@ def parseEndpoint(text: str) -> Endpoint:
 
 def _inOneLine(text: str) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def _checkKinds(endpoint: Endpoint) -> None:
+    wanted = IStreamWrapper if endpoint.kind is Kind.STREAM else IDatagramWrapper
+    for layer in endpoint.layers:
+        if not wanted.providedBy(layer.wrapper):
+            raise EndpointError(
+                f"{layer.wrapper.prefix} does not go over {endpoint.kind.value}s, "
+                f"and that is what comes through {endpoint.place.parameters()[0]}"
+            )
 
 
 @frozen

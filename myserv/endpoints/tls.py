@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from myserv.endpoints.failure import describeOpenSSLError
 from myserv.errors import EndpointError
-from myserv.interfaces import IEndpointWrapper
+from myserv.interfaces import IListenerContext, IStreamWrapper
 from myserv.options.declare import option
 
 _PEM_MARK: Final = b"-----BEGIN "
@@ -44,7 +44,7 @@ class TLSOptions:
             raise ValueError("key=FILE goes with cert=FILE")
 
 
-@implementer(IEndpointWrapper)
+@implementer(IStreamWrapper)
 class TLSWrapper:
     """
     TLS over any stream.
@@ -56,7 +56,7 @@ class TLSWrapper:
     optionsType = TLSOptions
 
     def wrapFactory(
-        self, reactor: Any, options: TLSOptions, factory: IProtocolFactory
+        self, context: IListenerContext, options: TLSOptions, factory: IProtocolFactory
     ) -> IProtocolFactory:
         """
         Put TLS in front of a factory.
@@ -69,7 +69,9 @@ class TLSWrapper:
         else:
             assert options.cert is not None
             identities = [_readIdentity(options.cert, options.key or options.cert)]
-        return TLSMemoryBIOFactory(_CertificatesByName(identities), False, factory, clock=reactor)
+        return TLSMemoryBIOFactory(
+            _CertificatesByName(identities), False, factory, clock=context.reactor
+        )
 
 
 @frozen

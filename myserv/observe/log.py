@@ -15,6 +15,7 @@ from myserv.events import (
     ConnectionStarted,
     DatagramsDropped,
     Event,
+    HandshakeFailed,
     ListenerFailed,
     ListenerResumed,
     ListenerStarted,
@@ -120,6 +121,16 @@ class LogObserver:
     def _(self, event: ConnectionRefused) -> None:
         self._warn(
             event, "refused {peer}: {reason}", peer=formatAddress(event.peer), reason=event.reason
+        )
+
+    @_write.register
+    def _(self, event: HandshakeFailed) -> None:
+        self._warn(
+            event,
+            "{peer} did not get through {layer}: {reason}",
+            peer=formatAddress(event.peer),
+            layer=event.layer,
+            reason=event.reason,
         )
 
     @_write.register

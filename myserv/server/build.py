@@ -154,7 +154,7 @@ def _streamListener(
             factory,
             resources.reactor,
             resources.emit,
-            wrap=opener.wrap,
+            planned.endpoint.wrapFactory,
         )
     except ConfigurationError as error:
         raise _inEndpoint(error, planned) from None
@@ -170,10 +170,11 @@ def _datagramListener(
         return DatagramListener(
             plan.name,
             str(planned.endpoint),
-            planned.endpoint.openDatagram(resources.reactor),
+            planned.endpoint.openDatagram(resources.reactor).place,
             protocol,
             resources.reactor,
             resources.emit,
+            planned.endpoint.wrapProtocol,
             answersAnything=plugin.answersAnything,
         )
     except ConfigurationError as error:

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from myserv.events import DatagramsDropped, Event, Peer, ProtocolRaised
-from myserv.interfaces import IDatagramServerEndpoint
+from myserv.interfaces import IDatagramServerEndpoint, IListenerContext
 from myserv.server.listener import STOP_GRACE, Listener
 from myserv.server.reflection import (
     LOOPING_PORTS,
@@ -29,6 +29,10 @@ from myserv.server.reflection import (
 DROP_REPORT_INTERVAL: Final = 10.0
 """Seconds between two events about datagrams dropped for one reason: a flood
 must not become a flood of events."""
+
+
+def _bare(context: IListenerContext, protocol: DatagramProtocol) -> DatagramProtocol:
+    return protocol
 
 
 class DatagramListener(Listener):
@@ -46,6 +50,7 @@ class DatagramListener(Listener):
         protocol: DatagramProtocol,
         reactor: Any,
         emit: Callable[[Event], None],
+        wrap: Callable[[IListenerContext, DatagramProtocol], DatagramProtocol] = _bare,
         *,
         answersAnything: bool = False,
         ownSockets: OwnSockets = OWN_SOCKETS,
@@ -58,6 +63,7 @@ class DatagramListener(Listener):
             protocol: The service's protocol for this endpoint.
             reactor: Tells the time.
             emit: Takes the events.
+            wrap: Puts the endpoint's wrappers between the channel and the wire.
             answersAnything: The protocol is one that a forged source could
                 talk into a loop.
             ownSockets: The datagram sockets of this process.
@@ -68,9 +74,10 @@ class DatagramListener(Listener):
         self._unstarted: Deferred[Any] | None = None
         unanswered = UNANSWERED_PORTS if answersAnything else LOOPING_PORTS
         self.channel = DatagramChannel(self, protocol, unanswered, ownSockets)
+        self._outermost = wrap(self, self.channel)
 
     def _open(self) -> Deferred[IListeningPort]:
-        return self._opener.listen(self.channel).addCallback(self._checkStart)
+        return self._opener.listen(self._outermost).addCallback(self._checkStart)
 
     def _checkStart(self, port: IListeningPort) -> Any:
         failure = self.channel.startFailure

@@ -20,7 +20,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
-from zope.interface import alsoProvides
+from zope.interface import alsoProvides, implementer
 
 from myserv.events import (
     ConnectionRefused,
@@ -29,8 +29,11 @@ from myserv.events import (
     ListenerStarted,
     ListenerStopped,
     ListenerSuspended,
+    Peer,
+    PeerPenalized,
     ProtocolRaised,
 )
+from myserv.interfaces import IAbortable, IListenerContext
 from myserv.server.connection import Connection
 from myserv.server.refused import RefusedConnection
 
@@ -61,6 +64,7 @@ class PausablePort(Protocol):
         """Accept again."""
 
 
+@implementer(IListenerContext)
 class Listener:
     """
     One endpoint of one service, open or not.
@@ -86,9 +90,30 @@ class Listener:
         self._port: IListeningPort | None = None
         self._grace = STOP_GRACE
         self._stopping: list[Deferred[None]] = []
+        self._handshaking: set[IAbortable] = set()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.service} {self.endpoint} {self.state.value}>"
+
+    # What the endpoint's layers ask of it.
+
+    def penalize(self, peer: Peer, reason: str) -> None:
+        """
+        Count misbehaviour against a peer.
+        """
+        self.emit(PeerPenalized(self.service, peer, reason))
+
+    def handshakeStarted(self, layer: IAbortable) -> None:
+        """
+        A peer is connected and has no protocol yet.
+        """
+        self._handshaking.add(layer)
+
+    def handshakeEnded(self, layer: IAbortable) -> None:
+        """
+        The peer has a protocol now, or is gone.
+        """
+        self._handshaking.discard(layer)
 
     # What the two kinds differ in.
 
@@ -197,9 +222,14 @@ class Listener:
         stopListening = getattr(port, "stopListening", lambda: None)
         closing = maybeDeferred(stopListening)
         closing.addErrback(self._closeFailed)
+        closing.addCallback(self._abortHandshakes)
         closing.addCallback(lambda _: self._finish(grace))
         closing.addCallback(lambda _: self.emit(ListenerStopped(self.service, self.endpoint)))
         closing.addBoth(lambda _: self._closed())
+
+    def _abortHandshakes(self, result: object) -> None:
+        for layer in list(self._handshaking):
+            layer.abortConnection()
 
     def _closeFailed(self, failure: Failure) -> None:
         # The connections have to end all the same.
@@ -211,6 +241,10 @@ class Listener:
         waiting, self._stopping = self._stopping, []
         for each in waiting:
             each.callback(None)
+
+
+def _bare(context: IListenerContext, factory: IProtocolFactory) -> IProtocolFactory:
+    return factory
 
 
 class StreamListener(Listener):
@@ -228,7 +262,7 @@ class StreamListener(Listener):
         factory: IProtocolFactory,
         reactor: Any,
         emit: Callable[[Event], None],
-        wrap: Callable[[IProtocolFactory], IProtocolFactory] = lambda factory: factory,
+        wrap: Callable[[IListenerContext, IProtocolFactory], IProtocolFactory] = _bare,
     ) -> None:
         """
         Args:
@@ -243,8 +277,8 @@ class StreamListener(Listener):
         """
         super().__init__(service, endpoint, reactor, emit)
         self._opener = opener
-        self._factory = wrap(ConnectionFactory(self, factory))
         self.connections: set[Connection] = set()
+        self._factory = wrap(self, ConnectionFactory(self, factory))
         self._lastGone: Deferred[None] | None = None
 
     def _open(self) -> Deferred[IListeningPort]:

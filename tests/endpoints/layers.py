@@ -8,7 +8,7 @@ from attrs import frozen
 from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpointStringParser
 from zope.interface import implementer
 
-from myserv.interfaces import IDatagramServerEndpointStringParser, IEndpointWrapper
+from myserv.interfaces import IDatagramServerEndpointStringParser, IListenerContext, IStreamWrapper
 from myserv.options.declare import option
 
 
@@ -44,7 +44,7 @@ class Wrapped:
     factory: Any
 
 
-@implementer(IEndpointWrapper)
+@implementer(IStreamWrapper)
 @frozen
 class RecordingWrapper:
     """A wrapper that leaves a mark."""
@@ -53,9 +53,11 @@ class RecordingWrapper:
     optionsType: type
     description: str = "for tests"
 
-    def wrapFactory(self, reactor: Any, options: Any, factory: IProtocolFactory) -> Any:
+    def wrapFactory(
+        self, context: IListenerContext, options: Any, factory: IProtocolFactory
+    ) -> Any:
         """Remember what was wrapped."""
-        return Wrapped(self.prefix, reactor, options, factory)
+        return Wrapped(self.prefix, context.reactor, options, factory)
 
 
 @frozen

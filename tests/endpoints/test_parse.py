@@ -491,7 +491,7 @@ def test_dropInsAreFound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert made == Made(reactor, ("red",), {"seats": "3"})
     datagram = parseEndpoint("DropInCard:Bonn:stamp=1")
     assert datagram.kind is Kind.DATAGRAM
-    made = datagram.openDatagram(reactor)
+    made = datagram.openDatagram(reactor).place
     assert made == Made(reactor, ("Bonn",), {"stamp": "1"})
     assert {"dropin", "dropincard", "dropinzip"} <= knownPrefixes()
 

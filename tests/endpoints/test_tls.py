@@ -20,6 +20,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
+from myserv.endpoints.bare import BareContext
 from myserv.endpoints.parse import Layer, parseEndpoint
 from myserv.endpoints.tls import TLSOptions, TLSWrapper
 from myserv.errors import EndpointError
@@ -29,7 +30,9 @@ from tests.endpoints.certificates import Issued, authority, intermediate, issue
 def serve(certs: Path | None = None, cert: Path | None = None, key: Path | None = None) -> Any:
     """What chooses the certificates of a listener."""
     factory: Any = TLSWrapper().wrapFactory(
-        MemoryReactorClock(), TLSOptions(certs, cert, key), Factory.forProtocol(Protocol)
+        BareContext(MemoryReactorClock(), "tls"),
+        TLSOptions(certs, cert, key),
+        Factory.forProtocol(Protocol),
     )
     return factory
 

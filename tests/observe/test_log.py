@@ -26,6 +26,7 @@ from myserv.events import (
     ConnectionStarted,
     DatagramsDropped,
     Event,
+    HandshakeFailed,
     ListenerFailed,
     ListenerResumed,
     ListenerStarted,
@@ -80,6 +81,11 @@ LINES: Final[list[tuple[Event, LogLevel, str]]] = [
         ConnectionRefused("echo", PEER, "too many"),
         LogLevel.warn,
         "echo: refused 192.0.2.1:4711: too many",
+    ),
+    (
+        HandshakeFailed("echo", PEER, "tls", "it took too long"),
+        LogLevel.warn,
+        "echo: 192.0.2.1:4711 did not get through tls: it took too long",
     ),
     (
         DatagramsDropped("echo", "udp:7", "no address", 12, None),

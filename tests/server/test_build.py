@@ -286,7 +286,7 @@ class FailingEndpoint:
         self.place = self
         return self
 
-    def wrap(self, factory: IProtocolFactory) -> IProtocolFactory:
+    def wrapFactory(self, context: object, factory: IProtocolFactory) -> IProtocolFactory:
         """Add no layer."""
         return factory
 
