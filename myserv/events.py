@@ -138,6 +138,47 @@ class HandshakeFailed:
 
 
 @frozen
+class CertificateLoaded:
+    """
+    A certificate is in force for new connections.
+
+    @ivar file: Where it was read.
+    @ivar names: The names that it holds.
+    @ivar notAfter: When it expires, in seconds since 1970.
+    """
+
+    service: str
+    endpoint: str
+    file: str
+    names: tuple[str, ...]
+    notAfter: float
+
+
+@frozen
+class CertificateRejected:
+    """A certificate could not be used; what was in force before stays so."""
+
+    service: str
+    endpoint: str
+    reason: str
+
+
+@frozen
+class CertificateExpiring:
+    """
+    A certificate in force will expire soon, or has.
+
+    @ivar file: Where it was read.
+    @ivar left: Seconds until it expires; less than 0 when it has.
+    """
+
+    service: str
+    endpoint: str
+    file: str
+    left: float
+
+
+@frozen
 class DatagramsDropped:
     """
     Datagrams that were not delivered, or answers that were not sent.
@@ -203,6 +244,9 @@ Event = (
     | ConnectionEnded
     | ConnectionRefused
     | HandshakeFailed
+    | CertificateLoaded
+    | CertificateRejected
+    | CertificateExpiring
     | DatagramsDropped
     | ProtocolRaised
     | PeerPenalized

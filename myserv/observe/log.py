@@ -4,12 +4,16 @@ The log: each event as one readable line.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import singledispatchmethod
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from myserv.events import (
+    CertificateExpiring,
+    CertificateLoaded,
+    CertificateRejected,
     ConnectionEnded,
     ConnectionRefused,
     ConnectionStarted,
@@ -131,6 +135,38 @@ class LogObserver:
             peer=formatAddress(event.peer),
             layer=event.layer,
             reason=event.reason,
+        )
+
+    @_write.register
+    def _(self, event: CertificateLoaded) -> None:
+        self._info(
+            event,
+            "{endpoint}: certificate {file} for {names}, until {until} UTC",
+            endpoint=event.endpoint,
+            file=event.file,
+            names=", ".join(event.names) or "no name",
+            until=datetime.fromtimestamp(event.notAfter, UTC).strftime("%Y-%m-%d %H:%M"),
+        )
+
+    @_write.register
+    def _(self, event: CertificateRejected) -> None:
+        self._warn(
+            event,
+            "{endpoint}: a certificate was not taken: {reason}",
+            endpoint=event.endpoint,
+            reason=event.reason,
+        )
+
+    @_write.register
+    def _(self, event: CertificateExpiring) -> None:
+        expires = "expires in" if event.left > 0 else "expired, days ago:"
+        self._warn(
+            event,
+            "{endpoint}: the certificate {file} {expires} {days:.1f} days",
+            endpoint=event.endpoint,
+            file=event.file,
+            expires=expires,
+            days=abs(event.left) / 86400,
         )
 
     @_write.register

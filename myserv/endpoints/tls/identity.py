@@ -1,0 +1,248 @@
+"""
+Certificates and their keys, as they lie in files.
+
+Reads what certbot, lego, Kubernetes and people write: PEM files in a directory
+or one level below it, in any order, a key and its certificate in one file or in
+two.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import frozen
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from myserv.errors import EndpointError
+
+SUFFIXES: Final = frozenset({".pem", ".crt", ".key"})
+"""The files of a directory that are read; certbot writes the first, lego and
+Kubernetes the other two."""
+
+OCSP_SUFFIX: Final = ".ocsp"
+"""Beside a certificate's file: the OCSP response to staple, in DER."""
+
+MAXIMUM_FILE: Final = 1024 * 1024
+"""Bytes that a PEM file may have: a chain has a few thousand."""
+
+_PEM_MARK: Final = b"-----BEGIN "
+
+
+@frozen
+class Identity:
+    """
+    A certificate with its chain and its key.
+
+    @ivar chain: The certificate first, then those who signed, up to but not
+        including the root.
+    @ivar key: The private key.
+    @ivar names: The DNS names and addresses that it holds, in lower case.
+    @ivar file: Where the certificate was read.
+    @ivar ocsp: The OCSP response to staple, or nothing.
+    """
+
+    chain: tuple[x509.Certificate, ...]
+    key: Any
+    names: tuple[str, ...]
+    file: Path
+    ocsp: bytes = b""
+
+    @property
+    def notAfter(self) -> datetime:
+        """When it expires."""
+        return self.chain[0].not_valid_after_utc
+
+    def problem(self, now: datetime) -> str | None:
+        """
+        Say what keeps it from being shown at a time; C{None} when nothing does.
+        """
+        leaf = self.chain[0]
+        if leaf.not_valid_after_utc <= now:
+            return f"it expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        if leaf.not_valid_before_utc > now:
+            return f"it is not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+        return None
+
+
+def readIdentity(certificate: Path, key: Path, ocsp: Path | None = None) -> Identity:
+    """
+    Read a certificate and its key from the files that an operator named.
+
+    Raises:
+        EndpointError: A file is missing or broken, or the two do not belong
+            together.
+    """
+    chain = _readChain(certificate, _read(certificate))
+    if not chain:
+        raise EndpointError(f"{certificate}: there is no certificate in this file")
+    keys = _readKeys(key, _read(key))
+    if not keys:
+        raise EndpointError(f"{key}: there is no private key in this file")
+    for each in keys:
+        if _belongs(each, chain[0], certificate):
+            return _identity(chain, each, certificate, ocsp)
+    raise EndpointError(f"{key}: this key is not that of the certificate in {certificate}")
+
+
+def readDirectory(directory: Path) -> tuple[list[Identity], list[EndpointError]]:
+    """
+    Read every certificate of a directory that has a key there.
+
+    Returns:
+        The identities in the order of their paths, and what is wrong with
+        files that could not be used.
+
+    Raises:
+        EndpointError: The directory cannot be read.
+    """
+    keys: list[Any] = []
+    chains: dict[x509.Certificate, tuple[Path, list[x509.Certificate]]] = {}
+    problems: list[EndpointError] = []
+    for file in filesOf(directory):
+        try:
+            content = _read(file)
+            keys += _readKeys(file, content)
+            chain = _readChain(file, content)
+        except EndpointError as error:
+            problems.append(error)
+            continue
+        # Beside fullchain.pem, certbot keeps a cert.pem without the chain.
+        if chain and len(chain) > len(chains.get(chain[0], (file, []))[1]):
+            chains[chain[0]] = file, chain
+    identities = []
+    for file, chain in chains.values():
+        try:
+            belonging = [key for key in keys if _belongs(key, chain[0], file)]
+            if belonging:
+                identities.append(_identity(chain, belonging[0], file, None))
+        except EndpointError as error:
+            problems.append(error)
+    return sorted(identities, key=lambda identity: identity.file), problems
+
+
+def filesOf(directory: Path) -> list[Path]:
+    """
+    List the files that may hold certificates or keys, sorted.
+
+    Kubernetes keeps the versions of a secret in hidden directories beside the
+    links to the current one; what is hidden is passed over.
+
+    Raises:
+        EndpointError: The directory cannot be read.
+    """
+    try:
+        entries = sorted(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        raise EndpointError(f"{directory}: there is no such directory of certificates") from None
+    except OSError as error:
+        raise EndpointError(f"{directory}: {error.strerror}") from None
+    return sorted(_pemFiles(entries, deeper=True))
+
+
+def _pemFiles(entries: Iterable[Path], *, deeper: bool) -> Iterator[Path]:
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.suffix in SUFFIXES and entry.is_file():
+            yield entry
+        elif deeper and entry.is_dir() and os.access(entry, os.R_OK | os.X_OK):
+            yield from _pemFiles(entry.iterdir(), deeper=False)
+
+
+def _identity(chain: list[x509.Certificate], key: Any, file: Path, ocsp: Path | None) -> Identity:
+    for certificate, issuer in itertools.pairwise(chain):
+        try:
+            certificate.verify_directly_issued_by(issuer)
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+            raise EndpointError(
+                f"{file}: the chain in this file is not in order: "
+                f"{_called(certificate)} was not issued by {_called(issuer)}, which follows it"
+            ) from None
+    try:
+        names = _names(chain[0])
+    except (ValueError, x509.DuplicateExtension) as error:
+        raise EndpointError(f"{file}: the certificate in this file is broken: {error}") from None
+    return Identity(tuple(chain), key, names, file, _readOCSP(file, ocsp))
+
+
+def _called(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string() or "a certificate without a name"
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return ()
+    names = extension.value.get_values_for_type(x509.DNSName)
+    addresses = extension.value.get_values_for_type(x509.IPAddress)
+    return tuple(name.lower() for name in names) + tuple(map(str, addresses))
+
+
+def _readOCSP(file: Path, named: Path | None) -> bytes:
+    if named is not None:
+        return _read(named)
+    beside = file.with_suffix(OCSP_SUFFIX)
+    return _read(beside) if beside.is_file() else b""
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MAXIMUM_FILE + 1)
+    except OSError as error:
+        raise EndpointError(f"{file}: {error.strerror}") from None
+    if len(content) > MAXIMUM_FILE:
+        raise EndpointError(f"{file}: this file is too large to hold certificates")
+    return content
+
+
+def _blocks(content: bytes) -> Iterator[bytes]:
+    for block in content.split(_PEM_MARK)[1:]:
+        yield _PEM_MARK + block
+
+
+def _readChain(file: Path, content: bytes) -> list[x509.Certificate]:
+    wanted = _PEM_MARK + b"CERTIFICATE-"
+    blocks = [each for each in _blocks(content) if each.startswith(wanted)]
+    try:
+        return [x509.load_pem_x509_certificate(block) for block in blocks]
+    except ValueError as error:
+        raise EndpointError(f"{file}: a certificate in this file is broken: {error}") from None
+
+
+def _readKeys(file: Path, content: bytes) -> list[Any]:
+    keys = []
+    for block in _blocks(content):
+        if b"PRIVATE KEY-" in block.partition(b"\n")[0]:
+            try:
+                keys.append(load_pem_private_key(block, password=None))
+            except TypeError:
+                raise EndpointError(
+                    f"{file}: the key in this file is encrypted, and there is nobody to ask "
+                    "for its password"
+                ) from None
+            except (ValueError, UnsupportedAlgorithm) as error:
+                raise EndpointError(f"{file}: a key in this file is broken: {error}") from None
+    return keys
+
+
+def _belongs(key: Any, certificate: x509.Certificate, file: Path) -> bool:
+    try:
+        return bool(key.public_key() == certificate.public_key())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise EndpointError(f"{file}: the certificate in this file is broken: {error}") from None
+
+
+def utcNow(seconds: float) -> datetime:
+    """
+    Make a time of a reactor's clock.
+    """
+    return datetime.fromtimestamp(seconds, UTC)
