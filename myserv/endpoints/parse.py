@@ -44,6 +44,9 @@ from myserv.options.values import parseIPAddress
 
 _TLS: Final = "tls"
 
+_SEPARATOR: Final = ","
+"""Between the values of a key that takes several: C{from=10.0.0.0/8,127.0.0.1}."""
+
 
 @frozen
 class Layer:
@@ -474,7 +477,7 @@ def _structure(segment: _Segment, optionsType: type) -> Any:
     if _isAddress(values.get("interface", "")):
         values["interface"] = values["interface"].removeprefix("[").removesuffix("]")
     try:
-        return structure(optionsType, values)
+        return structure(optionsType, _separated(optionsType, values))
     except ConfigurationError as error:
         raise EndpointError(
             [
@@ -482,6 +485,14 @@ def _structure(segment: _Segment, optionsType: type) -> Any:
                 for each in error.problems
             ]
         ) from None
+
+
+def _separated(optionsType: type, values: dict[str, str]) -> dict[str, str | list[str]]:
+    several = {spec.name for spec in describe(optionsType) if spec.type.many}
+    return {
+        name: value.split(_SEPARATOR) if name in several else value
+        for name, value in values.items()
+    }
 
 
 def _underPrefix(prefix: str, key: tuple[str | int, ...], message: str) -> str:
@@ -499,10 +510,10 @@ def _isAddress(text: str) -> bool:
 def _parameters(optionsType: type, options: Any, *, named: bool = False) -> tuple[Parameter, ...]:
     parameters = []
     for spec in describe(optionsType):
-        value = getattr(options, spec.name)
+        value = getattr(options, spec.attribute)
         if value == spec.default:
             continue
         key = None if spec.required and spec.positional and not named else spec.name
         values = value if spec.type.many else (value,)
-        parameters += [Parameter(formatValue(each), key) for each in values]
+        parameters.append(Parameter(_SEPARATOR.join(map(formatValue, values)), key))
     return tuple(parameters)

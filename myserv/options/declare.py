@@ -32,6 +32,7 @@ class _Statement:
     maximum: float | None
     metavar: str | None
     positional: bool
+    name: str | None
 
 
 def option(
@@ -42,6 +43,7 @@ def option(
     maximum: float | None = None,
     metavar: str | None = None,
     positional: bool = False,
+    name: str | None = None,
 ) -> Any:
     """
     State one option of a frozen attrs class.
@@ -57,8 +59,10 @@ def option(
         metavar: The word that stands for the value in help; derived from the
             type when omitted.
         positional: In an endpoint string, the value may be given by position.
+        name: What an operator calls it, where that is not the attribute's name:
+            C{from} is a word of Python's.
     """
-    statement = _Statement(help, minimum, maximum, metavar, positional)
+    statement = _Statement(help, minimum, maximum, metavar, positional, name)
     return attrs.field(default=default, metadata={_METADATA: statement}, kw_only=False)
 
 
@@ -103,7 +107,9 @@ class OptionSpec:
     """
     One option, described.
 
-    @ivar name: The attribute, which is also the TOML key: C{maxLine}.
+    @ivar name: What an operator calls it, which is also the TOML key: C{maxLine}.
+    @ivar attribute: The attribute that holds it, of the same name unless the
+        class says otherwise.
     @ivar type: Its type, taken apart.
     @ivar default: The default, converted; L{REQUIRED} when there is none.
     @ivar help: One line.
@@ -117,6 +123,7 @@ class OptionSpec:
     maximum: float | None
     metavar: str
     positional: bool
+    attribute: str
 
     @property
     def required(self) -> bool:
@@ -183,7 +190,7 @@ def _describe(optionsType: type | None) -> tuple[OptionSpec, ...]:
             raise TypeError(f"{at} is not stated with option()")
         kind = _takeApart(hints[field.name], at)
         spec = OptionSpec(
-            name=field.name,
+            name=statement.name or field.name,
             type=kind,
             default=REQUIRED,
             help=statement.help,
@@ -191,6 +198,7 @@ def _describe(optionsType: type | None) -> tuple[OptionSpec, ...]:
             maximum=statement.maximum,
             metavar=statement.metavar or kind.name.upper(),
             positional=statement.positional,
+            attribute=field.name,
         )
         default = field.default
         if isinstance(default, attrs.Factory):  # type: ignore[arg-type]

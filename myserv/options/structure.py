@@ -56,7 +56,7 @@ def structure(optionsType: type[T] | None, values: Mapping[str, object]) -> T | 
     for name, spec in specs.items():
         if name in values:
             try:
-                converted[name] = convert(spec, values[name])
+                converted[spec.attribute] = convert(spec, values[name])
             except ElementError as error:
                 problems.append(Problem(str(error), (name, error.index)))
             except ValueError as error:
@@ -64,7 +64,7 @@ def structure(optionsType: type[T] | None, values: Mapping[str, object]) -> T | 
         elif spec.required:
             problems.append(Problem(f"is required: {spec.help}", (name,)))
         else:
-            converted[name] = spec.default
+            converted[spec.attribute] = spec.default
     if problems:
         raise ConfigurationError(problems)
     if optionsType is None:

@@ -446,7 +446,16 @@ def test_aLayerThatRefusesFailsTheDeferred(tmp_path: Path) -> None:
 def test_aLayerIsWrittenWithTheNamesOfItsKeys() -> None:
     """Even of a key that it needs: without its name it would be the next prefix."""
     layer = Layer(CHAT, ChatOptions("/a:b", ("x", "y"), 1))
-    assert join(layer.parameters()) == r"chat:path=/a\:b:origin=x:origin=y"
+    assert join(layer.parameters()) == r"chat:path=/a\:b:origin=x,y"
+
+
+@pytest.mark.usefixtures("installed")
+def test_aKeyThatTakesSeveralValues() -> None:
+    """They stand between commas, and the canonical form reads back as the same."""
+    endpoint = parseEndpoint("chat:path=/a,b:origin=x,y\\:1,:tcp:80")
+    assert endpoint.layers[0].options == ChatOptions("/a,b", ("x", "y:1", ""))
+    assert str(endpoint) == "chat:path=/a,b:origin=x,y\\:1,:tcp:80"
+    assert parseEndpoint(str(endpoint)) == endpoint
 
 
 # --- other packages -----------------------------------------------------------

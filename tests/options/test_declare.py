@@ -57,6 +57,18 @@ def test_optionsAreDescribedInTheirOrder() -> None:
     ]
 
 
+def test_aNameOfItsOwn() -> None:
+    """An option may be called otherwise than the attribute that holds it."""
+
+    @attrs.frozen
+    class Renamed:
+        sources: str = option(help="from where", name="from")
+
+    [renamed] = describe(Renamed)
+    assert (renamed.name, renamed.attribute, renamed.flag) == ("from", "sources", "from")
+    assert (spec("word").name, spec("word").attribute) == ("word", "word")
+
+
 def test_noOptionsClassHasNoOptions() -> None:
     """A protocol without options is described too."""
     assert describe(None) == ()

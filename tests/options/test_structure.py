@@ -286,3 +286,22 @@ def test_anAuthorsValidatorThatNamesItsKeys() -> None:
         Problem("first", ("low",)),
         Problem("second", ("high",)),
     )
+
+
+@attrs.frozen
+class Renamed:
+    """An option that Python has no attribute for."""
+
+    sources: tuple[int, ...] = option(help="from where", name="from")
+    to: int = option(1, help="where to", name="import")
+
+
+def test_theOperatorsNameIsNotTheAttributes() -> None:
+    """What is written under the one name is found under the other, and errors say the one."""
+    assert structure(Renamed, {"from": [1, 2]}) == Renamed((1, 2), 1)
+    assert structure(Renamed, {"from": 3, "import": "4"}) == Renamed((3,), 4)
+    assert problems(Renamed, {"sources": 1, "import": "x"}) == (
+        Problem("unknown option; there is from, import", ("sources",)),
+        Problem("is required: from where", ("from",)),
+        Problem("'x' is not a whole number", ("import",)),
+    )
