@@ -33,7 +33,7 @@ from myserv.events import (
     PeerPenalized,
     ProtocolRaised,
 )
-from myserv.interfaces import IAbortable, IListenerContext
+from myserv.interfaces import IAbortable, IListenerContext, IReloadable
 from myserv.server.connection import Connection
 from myserv.server.refused import RefusedConnection
 
@@ -91,6 +91,8 @@ class Listener:
         self._grace = STOP_GRACE
         self._stopping: list[Deferred[None]] = []
         self._handshaking: set[IAbortable] = set()
+        #: What the endpoint is opened with: the layers, around our own part.
+        self._outermost: Any = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.service} {self.endpoint} {self.state.value}>"
@@ -193,6 +195,17 @@ class Listener:
             raise RuntimeError(f"{self!r} cannot {verb}")
         return cast(PausablePort, self._port)
 
+    def reload(self) -> None:
+        """
+        Let the endpoint's layers read again what may have changed.
+        """
+        layer = self._outermost
+        while layer is not None:
+            if IReloadable.providedBy(layer):
+                layer.reload()
+            inner = getattr(layer, "wrappedProtocol", None)
+            layer = getattr(layer, "wrappedFactory", inner)
+
     def stop(self, grace: float = STOP_GRACE) -> Deferred[None]:
         """
         Close the endpoint and end its connections.
@@ -278,11 +291,11 @@ class StreamListener(Listener):
         super().__init__(service, endpoint, reactor, emit)
         self._opener = opener
         self.connections: set[Connection] = set()
-        self._factory = wrap(self, ConnectionFactory(self, factory))
+        self._outermost = wrap(self, ConnectionFactory(self, factory))
         self._lastGone: Deferred[None] | None = None
 
     def _open(self) -> Deferred[IListeningPort]:
-        return self._opener.listen(self._factory)
+        return self._opener.listen(self._outermost)
 
     def _finish(self, grace: float) -> Deferred[None]:
         if not self.connections:

@@ -95,6 +95,13 @@ class ProtocolService(Service):
             self._open()
         super().startService()
 
+    def reload(self) -> None:
+        """
+        Let the endpoints' layers read again what may have changed.
+        """
+        for listener in self.listeners:
+            listener.reload()
+
     def stopService(self) -> Deferred[None]:
         """
         Close the endpoints and end the connections.
@@ -173,6 +180,24 @@ class Server(MultiService):
     def __init__(self, reactor: Any) -> None:
         super().__init__()
         self._reactor = reactor
+
+    def reload(self) -> None:
+        """
+        Let every endpoint's layers read again what may have changed.
+        """
+        for service in self:
+            if isinstance(service, ProtocolService):
+                service.reload()
+
+    def describe(self) -> str:
+        """
+        Say in one line what is served.
+        """
+        services = [service for service in self if isinstance(service, ProtocolService)]
+        endpoints = sum(len(service.listeners) for service in services)
+        return (
+            f"serving {', '.join(str(each.name) for each in services)} on {endpoints} endpoint(s)"
+        )
 
     def privilegedStartService(self) -> None:
         """

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 
 from myserv.config.document import readDocument
@@ -25,13 +26,27 @@ from myserv.observe.observers import Observers
 from myserv.server.build import Resources, buildServer, stateDirectory
 from myserv.server.plan import OnePlugin, ServicePlan, planServices
 from myserv.server.service import Server
+from myserv.tap.hangup import HANG_UP
 from myserv.tap.mistakes import refusing, sayOnTerminal
+from myserv.tap.notify import Notifier
 
 
 class TwistdServer(Server):
     """
-    A server whose failure to start ends twistd with a line instead of a traceback.
+    A server that twistd runs.
+
+    Its failure to start ends twistd with a line instead of a traceback; SIGHUP makes
+    it read its files again; systemd is told how it is.
     """
+
+    def __init__(self, reactor: Any, notifier: Notifier | None = None) -> None:
+        """
+        Args:
+            reactor: The reactor that serves.
+            notifier: Tells systemd.
+        """
+        super().__init__(reactor)
+        self._notifier = notifier or Notifier(reactor)
 
     def privilegedStartService(self) -> None:
         """
@@ -52,6 +67,25 @@ class TwistdServer(Server):
         """
         with refusing():
             super().startService()
+        HANG_UP.add(self._reactor, self.reload)
+        self._notifier.ready(self.describe())
+
+    def stopService(self) -> Deferred[Any]:
+        """
+        Close every endpoint and end every connection.
+        """
+        HANG_UP.remove(self.reload)
+        self._notifier.stopping()
+        stopping: Deferred[Any] = super().stopService()
+        return stopping
+
+    def reload(self) -> None:
+        """
+        Read again what may have changed: certificates.
+        """
+        self._notifier.reloading()
+        super().reload()
+        self._notifier.ready(self.describe())
 
 
 def makeTwistdServer(

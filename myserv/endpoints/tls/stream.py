@@ -21,6 +21,7 @@ from myserv.endpoints.failure import describeOpenSSLError
 from myserv.endpoints.layer import Layer, LayerFactory
 from myserv.endpoints.tls.policy import GROUPS
 from myserv.endpoints.tls.store import CertificateStore
+from myserv.interfaces import IReloadable
 
 _READ: Final = 64 * 1024
 _HEADER: Final = 5
@@ -32,6 +33,7 @@ _RECORD: Final = 16384
 _REFUSAL: Final = b"\x15\x03\x03\x00\x02\x02\x28"
 
 
+@implementer(IReloadable)
 class TLSFactory(LayerFactory):
     """
     Builds the TLS of each connection.
