@@ -115,6 +115,19 @@ class IDrainable(Interface):
         """
 
 
+class IPeerCredentials(Interface):
+    """
+    Who is at the other end of a UNIX socket, as the kernel knows it.
+
+    A protocol reads it as C{transport.peerCredentials}.  It is of the moment
+    when the peer connected.
+    """
+
+    pid: int = Attribute("The number of the process.")
+    uid: int = Attribute("The user that it ran as.")
+    gid: int = Attribute("The group that it ran as.")
+
+
 class IEventObserver(Interface):
     """Wants to know the facts of L{myserv.events}."""
 

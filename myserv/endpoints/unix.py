@@ -13,6 +13,7 @@ import errno
 import os
 import socket
 import stat
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -28,7 +29,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from myserv.endpoints.tcp import BACKLOG, MAXIMUM_BACKLOG
-from myserv.interfaces import IDatagramServerEndpoint
+from myserv.interfaces import IDatagramServerEndpoint, IPeerCredentials
 from myserv.options.declare import option
 
 MAXIMUM_DATAGRAM: Final = 262144
@@ -38,6 +39,7 @@ MAXIMUM_DATAGRAM: Final = 262144
 MAXIMUM_PATH: Final = 107
 """Bytes of a socket file's path: sun_path has 108, the last of them zero (unix(7))."""
 
+_UCRED: Final = struct.Struct("3i")
 _MODE_HELP: Final = "the permissions of the socket file, in octal"
 
 
@@ -210,10 +212,38 @@ def _removeStale(path: str, socketType: socket.SocketKind) -> None:
             os.unlink(path)
 
 
+@implementer(IPeerCredentials)
+@frozen
+class PeerCredentials:
+    """
+    Who is at the other end of a UNIX socket; see C{SO_PEERCRED} in unix(7).
+    """
+
+    pid: int
+    uid: int
+    gid: int
+
+
+class StreamTransport(twistedUNIX.Server):
+    """
+    One connection over a UNIX socket.
+    """
+
+    @property
+    def peerCredentials(self) -> PeerCredentials:
+        """
+        Who is at the other end.
+        """
+        raw = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        return PeerCredentials(*_UCRED.unpack(raw))
+
+
 class StreamPort(twistedUNIX.Port):
     """
     A port around a UNIX socket that is listening already.
     """
+
+    transport = StreamTransport
 
     def __init__(
         self,
