@@ -17,6 +17,10 @@ LINGER: Final = 2.0
 """Seconds that a peer has to close once it was told that no more comes; Apache's
 are 2, nginx's 5."""
 
+PATIENCE: Final = 1024 * 1024
+"""Bytes that are thrown away for a peer's sake; one that sends more is not about
+to read anything."""
+
 
 def closesAbruptly(transport: Any) -> bool:
     """
@@ -45,6 +49,7 @@ class Farewell:
         self._transport = transport
         self._reactor = reactor
         self._timer: IDelayedCall | None = None
+        self._discarded = 0
 
     def begin(self) -> None:
         """
@@ -53,6 +58,14 @@ class Farewell:
         # A peer that is not read from could not tell us that it is done.
         self._transport.resumeProducing()
         self._transport.loseWriteConnection()
+
+    def discard(self, data: bytes) -> None:
+        """
+        Throw away what the peer still says.
+        """
+        self._discarded += len(data)
+        if self._discarded > PATIENCE:
+            self._transport.abortConnection()
 
     def producerUnregistered(self) -> None:
         """

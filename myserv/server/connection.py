@@ -178,8 +178,9 @@ class Connection:
         if self._peerEnded or not closesAbruptly(self._transport):
             self._transport.loseConnection()
             return
-        self._deliver = _ignore
         self._farewell = Farewell(self._transport, self._listener.reactor)
+        # What comes from now on is not for the protocol, and not counted.
+        self.dataReceived = self._farewell.discard  # type: ignore[method-assign]
         self._farewell.begin()
 
     def unregisterProducer(self) -> None:
