@@ -252,7 +252,16 @@ class Layer:
         """
         Close at once.
         """
-        self.transport.abortConnection()
+        # A pipe (stdio) has no way to abort.
+        getattr(self.transport, "abortConnection", self.transport.loseConnection)()
+
+    def unregisterProducer(self) -> None:
+        """
+        Stop asking a producer; if the connection was waiting for it, close.
+        """
+        self.transport.unregisterProducer()
+        if self._farewell is not None:
+            self._farewell.producerUnregistered()
 
     def getPeer(self) -> Any:
         """

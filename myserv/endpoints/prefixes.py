@@ -18,7 +18,9 @@ from twisted.internet.interfaces import (
 from twisted.plugin import getPlugins
 
 from myserv.endpoints import inherited, stock, tcp, udp, unix
+from myserv.endpoints.dtls import DTLSWrapper
 from myserv.endpoints.kind import Kind
+from myserv.endpoints.proxy.wrapper import ProxyWrapper
 from myserv.endpoints.tls import TLSWrapper
 from myserv.interfaces import (
     IDatagramServerEndpoint,
@@ -135,7 +137,7 @@ BUILT_IN: Final[Mapping[str, Prefix]] = {
 """Places to listen."""
 
 WRAPPERS: Final[Mapping[str, IEndpointWrapper]] = {
-    wrapper.prefix: wrapper for wrapper in (TLSWrapper(),)
+    wrapper.prefix: wrapper for wrapper in (TLSWrapper(), DTLSWrapper(), ProxyWrapper())
 }
 """Layers over them."""
 
