@@ -333,7 +333,7 @@ WRONG: Final[list[tuple[str, str]]] = [
     ),
     (
         "--word w --listen tcp:7 --listen tcp:7",
-        '--listen: "tcp:7" is asked for twice: see listen[0]',
+        '--listen: "tcp:7" is asked for twice',
     ),
     (
         "--word w --listen tcp:7 --name ../etc",
@@ -591,7 +591,7 @@ def test_everythingWrongWithAFile(capfd: pytest.CaptureFixture[str], here: Path)
     parse(options, "--config", "a.toml")
     said = refusal(capfd, MyservCommand().makeService, options)
     assert said.splitlines() == [
-        'a.toml:3:20: services.a.listen[1]: "tcp:7" is asked for twice: see services.a.listen[0]',
+        'a.toml:3:20: services.a.listen[1]: "tcp:7" is asked for twice; see services.a.listen[0]',
         "a.toml:4:1: services.a.colour: unknown key; there is listen, options, protocol",
         'a.toml:7:1: services.b.listen[0]: in "tpc:7": there is no prefix "tpc"; did you mean "tcp"?',
         'a.toml:8:9: services.b.options.zoen: unknown option; did you mean "zone"?',

@@ -4,6 +4,7 @@ How a peer or a socket is called in a line that people read.
 
 from __future__ import annotations
 
+from twisted.internet._posixstdio import PipeAddress
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from myserv.events import Peer
@@ -22,6 +23,8 @@ def formatAddress(address: Peer) -> str:
     if isinstance(address, tuple):
         host, port = address
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if isinstance(address, PipeAddress):
+        return "standard input"
     if isinstance(address, UNIXAddress):
         address = address.name
     if isinstance(address, bytes):

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from attrs import frozen
 
 from myserv.config.model import ServiceConfig
+from myserv.endpoints.claim import claimOf
 from myserv.endpoints.kind import Kind
 from myserv.endpoints.parse import Endpoint, parseEndpoint
 from myserv.errors import ConfigurationError, KeyPath, PluginError, Problem, formatKeyPath
@@ -160,17 +161,25 @@ def _wrongKinds(
 
 
 def _repeated(asked: list[PlannedEndpoint]) -> Iterable[Problem]:
-    first: dict[Endpoint, KeyPath] = {}
+    before: list[PlannedEndpoint] = []
     for planned in asked:
-        endpoint = planned.endpoint
-        earlier = first.setdefault(endpoint, planned.key)
-        if earlier != planned.key and not _leavesPortOpen(endpoint):
-            yield Problem(
-                f'"{endpoint}" is asked for twice: see {formatKeyPath(earlier)}', planned.key
-            )
+        for earlier in before:
+            text = _conflict(planned.endpoint, earlier.endpoint)
+            if text:
+                yield Problem(text + _seeAlso(earlier.key), planned.key)
+                break
+        before.append(planned)
 
 
-def _leavesPortOpen(endpoint: Endpoint) -> bool:
-    # The system chooses another port each time, or shares the one there is.
-    options = getattr(endpoint.place, "options", None)
-    return getattr(options, "port", None) == 0 or getattr(options, "reusePort", False)
+def _conflict(endpoint: Endpoint, earlier: Endpoint) -> str:
+    claim, claimed = claimOf(endpoint), claimOf(earlier)
+    if claim is None or claimed is None or not claim.conflicts(claimed):
+        return ""
+    if endpoint == earlier:
+        return f'"{endpoint}" is asked for twice'
+    return f'"{endpoint}" cannot listen beside "{earlier}": they want the same {claim.what}'
+
+
+def _seeAlso(key: KeyPath) -> str:
+    # On a command line there is no place to look at.
+    return f"; see {formatKeyPath(key)}" if key[:1] == ("services",) else ""

@@ -10,6 +10,7 @@ from twisted.internet.protocol import DatagramProtocol, Protocol
 
 from myserv.config.model import ServiceConfig
 from myserv.endpoints.kind import Kind
+from myserv.endpoints.parse import parseEndpoint
 from myserv.errors import ConfigurationError, KeyPath, PluginError
 from myserv.interfaces import IProtocolPlugin
 from myserv.plugin import ProtocolPlugin, option
@@ -158,14 +159,14 @@ def test_oneEndpointTwice(requests: list[ServiceConfig], keys: list[str]) -> Non
     said = problems(*requests)
     assert [each.partition(":")[0] for each in said] == keys
     for each in said:
-        assert each.endswith(" is asked for twice: see services.a.listen[0]")
+        assert each.endswith(" is asked for twice; see services.a.listen[0]")
 
 
 def test_oneEndpointTwiceBesideOtherMistakes() -> None:
     """A service that is wrong in other ways is no exception."""
     assert problems(ask("nope", "tcp:7"), ask("both", "tcp:7", name="b")) == [
         "services.a.protocol: there is no nope",
-        'services.b.listen[0]: "tcp:7" is asked for twice: see services.a.listen[0]',
+        'services.b.listen[0]: "tcp:7" is asked for twice; see services.a.listen[0]',
     ]
 
 
@@ -175,7 +176,9 @@ def test_oneEndpointTwiceBesideOtherMistakes() -> None:
         ("tcp:0", "tcp:0"),
         ("udp:0", "udp:0"),
         ("tcp:7:reusePort=true", "tcp:7:reusePort=true"),
-        ("tcp:7", "udp:7", "tcp6:7", "tcp:7:interface=127.0.0.1"),
+        ("tcp:7", "udp:7", "tcp:[::1]:7", "unix:/a", "unix:/b"),
+        ("tcp:7:interface=127.0.0.1", "tcp:7:interface=127.0.0.2", "tcp:[::1]:7", "tcp:8"),
+        ("udp6:7:interface=[::1]", "udp:7"),
     ],
 )
 def test_sharedPorts(listen: tuple[str, ...]) -> None:
@@ -184,8 +187,30 @@ def test_sharedPorts(listen: tuple[str, ...]) -> None:
     assert len(plan.endpoints) == len(listen)
 
 
+@pytest.mark.parametrize(
+    ("listen", "what"),
+    [
+        (("tcp:7", "tcp:7:interface=127.0.0.1"), "port"),
+        (("tcp:7:interface=127.0.0.1", "ssl:7"), "port"),
+        (("tcp6:7", "tcp:7"), "port"),
+        (("tcp6:7", "tls:selfSigned=a:tcp:[::1]:7"), "port"),
+        (("udp:7:reusePort=true", "udp:7"), "port"),
+        (("unix:/a", "unixgram:/b/../a"), "path"),
+    ],
+)
+def test_endpointsThatOverlap(listen: tuple[str, str], what: str) -> None:
+    """Two that the system would not open both are found before it is asked."""
+    earlier, later = (str(parseEndpoint(text)) for text in listen)
+    assert problems(ask("both", *listen)) == [
+        (
+            f'services.a.listen[1]: "{later}" cannot listen beside "{earlier}": '
+            f"they want the same {what}; see services.a.listen[0]"
+        )
+    ]
+
+
 def test_endpointsOfOthersTwice() -> None:
     """An endpoint of another package's, whose words nobody here knows, is compared as it stands."""
     assert problems(ask("both", "haproxy:tcp:7", "haproxy:tcp:7")) == [
-        'services.a.listen[1]: "haproxy:tcp:7" is asked for twice: see services.a.listen[0]'
+        'services.a.listen[1]: "haproxy:tcp:7" is asked for twice; see services.a.listen[0]'
     ]
