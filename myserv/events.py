@@ -8,6 +8,7 @@ a plain value: cheap to make, safe to keep.  None is emitted per message.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 
 from attrs import Factory, frozen
@@ -17,6 +18,17 @@ from twisted.python.failure import Failure
 Peer = IAddress | tuple[str, int] | str | bytes | None
 """Who is at the other end: an address object of a stream, or what a datagram
 socket names a source by (C{None}: a UNIX socket without a name)."""
+
+
+class SessionEnd(enum.Enum):
+    """Why a datagram session is over; the value says it in a few words."""
+
+    CLOSED = "the protocol ended it"
+    IDLE = "the peer was silent for too long"
+    DISPLACED = "the peer had not proved its address, and there was no room"
+    PEER_LOST = "the peer is gone"
+    RAISED = "the protocol raised an exception"
+    STOPPED = "the listener stopped"
 
 
 @frozen
@@ -179,6 +191,40 @@ class CertificateExpiring:
 
 
 @frozen
+class AssociationStarted:
+    """
+    A peer without a connection has proved where and, if asked, who it is: over
+    DTLS it has finished its handshake.
+
+    @ivar number: Counts the associations of this process, from 1.
+    """
+
+    service: str
+    number: int
+    peer: Peer
+
+
+@frozen
+class AssociationEnded:
+    """
+    An association is over.
+
+    @ivar reason: Why, in a few words.
+    @ivar duration: How long it lasted, in seconds.
+    @ivar bytesReceived: What the protocol was given.
+    @ivar bytesSent: What the protocol wrote.
+    """
+
+    service: str
+    number: int
+    peer: Peer
+    reason: str
+    duration: float
+    bytesReceived: int
+    bytesSent: int
+
+
+@frozen
 class DatagramsDropped:
     """
     Datagrams that were not delivered, or answers that were not sent.
@@ -247,6 +293,8 @@ Event = (
     | CertificateLoaded
     | CertificateRejected
     | CertificateExpiring
+    | AssociationStarted
+    | AssociationEnded
     | DatagramsDropped
     | ProtocolRaised
     | PeerPenalized

@@ -275,10 +275,7 @@ def parseEndpoint(text: str) -> Endpoint:
         segments = _assignKeys(_segments(split(text)))
         *outer, last = segments
         endpoint = Endpoint(tuple(map(_layer, outer)), _place(last))
-        if outer and endpoint.kind is Kind.DATAGRAM:
-            raise EndpointError(
-                f"{outer[0].prefix} goes over streams, and {last.prefix} receives datagrams"
-            )
+        _checkKinds(endpoint, last.prefix)
         return endpoint
     except ConfigurationError as error:
         raise EndpointError(
@@ -293,14 +290,13 @@ def _inOneLine(text: str) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
-def _checkKinds(endpoint: Endpoint) -> None:
-    wanted = IStreamWrapper if endpoint.kind is Kind.STREAM else IDatagramWrapper
+def _checkKinds(endpoint: Endpoint, place: str) -> None:
     for layer in endpoint.layers:
-        if not wanted.providedBy(layer.wrapper):
-            raise EndpointError(
-                f"{layer.wrapper.prefix} does not go over {endpoint.kind.value}s, "
-                f"and that is what comes through {endpoint.place.parameters()[0]}"
-            )
+        prefix = layer.wrapper.prefix
+        if endpoint.kind is Kind.DATAGRAM and not IDatagramWrapper.providedBy(layer.wrapper):
+            raise EndpointError(f"{prefix} goes over streams, and {place} receives datagrams")
+        if endpoint.kind is Kind.STREAM and not IStreamWrapper.providedBy(layer.wrapper):
+            raise EndpointError(f"{prefix} goes over datagrams, and {place} receives streams")
 
 
 @frozen

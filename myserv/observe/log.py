@@ -11,6 +11,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from myserv.events import (
+    AssociationEnded,
+    AssociationStarted,
     CertificateExpiring,
     CertificateLoaded,
     CertificateRejected,
@@ -162,6 +164,29 @@ class LogObserver:
             file=event.file,
             expires=expires,
             days=abs(event.left) / 86400,
+        )
+
+    @_write.register
+    def _(self, event: AssociationStarted) -> None:
+        self._info(
+            event,
+            "association {number} with {peer}",
+            number=event.number,
+            peer=formatAddress(event.peer),
+        )
+
+    @_write.register
+    def _(self, event: AssociationEnded) -> None:
+        self._info(
+            event,
+            "association {number} with {peer} ended after {duration:.3f} s, "
+            "{received} B in, {sent} B out: {reason}",
+            number=event.number,
+            peer=formatAddress(event.peer),
+            duration=event.duration,
+            received=event.bytesReceived,
+            sent=event.bytesSent,
+            reason=event.reason,
         )
 
     @_write.register

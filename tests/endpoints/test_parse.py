@@ -627,6 +627,7 @@ ERRORS = {
     "tls:zipp:tcp:80": 'there is no prefix "zipp"; did you mean "zip"?',
     "tls:/x:https": "tcp6: port: 'https' is not a whole number",
     "tls:certs=/x:udp:80": "tls goes over streams, and udp receives datagrams",
+    "dtls:certs=/x:tcp:80": "dtls goes over datagrams, and tcp receives streams",
     "zip:fd:3:type=DGRAM": "zip goes over streams, and fd receives datagrams",
     "zip:postcard:Bonn": "zip goes over streams, and postcard receives datagrams",
     "zip:levle=1:tcp:80": 'zip or tcp has no key "levle"; did you mean "level"?',

@@ -21,6 +21,8 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from myserv.events import (
+    AssociationEnded,
+    AssociationStarted,
     ConnectionEnded,
     ConnectionRefused,
     ConnectionStarted,
@@ -86,6 +88,16 @@ LINES: Final[list[tuple[Event, LogLevel, str]]] = [
         HandshakeFailed("echo", PEER, "tls", "it took too long"),
         LogLevel.warn,
         "echo: 192.0.2.1:4711 did not get through tls: it took too long",
+    ),
+    (
+        AssociationStarted("echo", 4, ("192.0.2.1", 4711)),
+        LogLevel.info,
+        "echo: association 4 with 192.0.2.1:4711",
+    ),
+    (
+        AssociationEnded("echo", 4, ("192.0.2.1", 4711), "idle", 300.0, 5, 7),
+        LogLevel.info,
+        "echo: association 4 with 192.0.2.1:4711 ended after 300.000 s, 5 B in, 7 B out: idle",
     ),
     (
         DatagramsDropped("echo", "udp:7", "no address", 12, None),

@@ -5,6 +5,7 @@ The wrapper C{tls:} and its keys, which C{dtls:} shares.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,12 @@ class CertificateKeys:
             raise ValueError("key=FILE and ocsp=FILE go with cert=FILE")
 
     def openStore(
-        self, context: IListenerContext, method: int, profile: Profile, protocols: Any = None
+        self,
+        context: IListenerContext,
+        method: int,
+        profile: Profile,
+        protocols: Any = None,
+        prepare: Callable[[SSL.Context], None] | None = None,
     ) -> CertificateStore:
         """
         Read what the keys name.
@@ -77,6 +83,7 @@ class CertificateKeys:
             method: C{SSL.TLS_SERVER_METHOD} or C{SSL.DTLS_SERVER_METHOD}.
             profile: Whom to serve.
             protocols: What to agree on by ALPN, the best first.
+            prepare: Sets what else each context needs before its first use.
 
         Raises:
             EndpointError: There is no certificate that can be used.
@@ -85,6 +92,8 @@ class CertificateKeys:
         def make(identity: Identity) -> SSL.Context:
             shown = makeContext(identity, method, profile, self.clientCA, self.clientAuth)
             chooseProtocols(shown, protocols)
+            if prepare is not None:
+                prepare(shown)
             return shown
 
         made: tuple[Identity, ...] = ()
