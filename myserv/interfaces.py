@@ -288,3 +288,41 @@ class IDatagramWrapper(IEndpointWrapper):
         Raises:
             ConfigurationError: The options ask for what cannot be had.
         """
+class IMessageProtocol(Interface):
+    """
+    Optional, on a C{Protocol}: it wants whole messages.
+
+    Where messages come through, as they do over C{websocket:}, its transport is an
+    L{IMessageTransport}, and each message is handed to it whole instead of as bytes
+    to C{dataReceived}.  Over a plain stream there are none: it is handed bytes if it
+    has a C{dataReceived} of its own, and every connection is refused if it has not.
+    """
+
+    def messageReceived(message: bytes | str) -> None:
+        """
+        A message came: text as C{str}, anything else as C{bytes}.
+        """
+
+
+class IMessageTransport(Interface):
+    """What the transport of an L{IMessageProtocol} can do beside C{ITransport}."""
+
+    def sendMessage(message: bytes | str) -> None:
+        """
+        Send a message, whole: C{str} as text, C{bytes} as binary.
+
+        C{write} sends a message, too, as the endpoint says for a stream of bytes.
+        """
+
+
+class IWebSocketTransport(Interface):
+    """What the transport of any protocol behind C{websocket:} can tell."""
+
+    webSocketRequest: Any = Attribute(
+        """
+        What the client asked for: C{path}, C{query}, C{headers} (pairs, names in
+        lower case), C{origin} and C{subprotocol} (C{None} where there is none).
+        """
+    )
+
+

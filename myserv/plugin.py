@@ -26,9 +26,12 @@ from myserv.interfaces import (
     IDatagramProtocolPlugin,
     IDrainable,
     IProtocolPlugin,
+    IMessageProtocol,
+    IMessageTransport,
     IServerContext,
     IStreamProtocolPlugin,
 )
+    IWebSocketTransport,
 from myserv.options.declare import option
 from myserv.options.values import Duration, HostPort, IPAddress, IPNetwork, Size
 
@@ -39,11 +42,14 @@ __all__ = [
     "IDatagramProtocolPlugin",
     "IDrainable",
     "IPAddress",
+    "IMessageProtocol",
+    "IMessageTransport",
     "IPNetwork",
     "IProtocolPlugin",
     "IServerContext",
     "IStreamProtocolPlugin",
     "Peer",
+    "IWebSocketTransport",
     "ProtocolEvent",
     "ProtocolPlugin",
     "ServiceFactory",

@@ -22,6 +22,7 @@ from myserv.endpoints.dtls import DTLSWrapper
 from myserv.endpoints.kind import Kind
 from myserv.endpoints.proxy.wrapper import ProxyWrapper
 from myserv.endpoints.tls import TLSWrapper
+from myserv.endpoints.websocket.wrapper import WebSocketWrapper
 from myserv.interfaces import (
     IDatagramServerEndpoint,
     IDatagramServerEndpointStringParser,
@@ -137,7 +138,8 @@ BUILT_IN: Final[Mapping[str, Prefix]] = {
 """Places to listen."""
 
 WRAPPERS: Final[Mapping[str, IEndpointWrapper]] = {
-    wrapper.prefix: wrapper for wrapper in (TLSWrapper(), DTLSWrapper(), ProxyWrapper())
+    wrapper.prefix: wrapper
+    for wrapper in (TLSWrapper(), DTLSWrapper(), ProxyWrapper(), WebSocketWrapper())
 }
 """Layers over them."""
 

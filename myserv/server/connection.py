@@ -19,18 +19,26 @@ from twisted.internet.interfaces import (
     IProtocol,
     ITransport,
 )
+from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer, providedBy
 from zope.interface.declarations import Provides
 
 from myserv.endpoints.farewell import Farewell, closesAbruptly
-from myserv.events import ConnectionEnded, ConnectionStarted, Peer, ProtocolRaised
-from myserv.interfaces import IDrainable
+from myserv.events import (
+    ConnectionEnded,
+    ConnectionRefused,
+    ConnectionStarted,
+    Peer,
+    ProtocolRaised,
+)
+from myserv.interfaces import IDrainable, IMessageProtocol, IMessageTransport
+from myserv.server.refused import RefusedConnection
 
 if TYPE_CHECKING:
     from myserv.server.listener import StreamListener
 
-_PROTOCOL_EXTRAS: Final = (IHandshakeListener, IFileDescriptorReceiver)
+_PROTOCOL_EXTRAS: Final = (IHandshakeListener, IFileDescriptorReceiver, IMessageProtocol)
 """What a transport asks of a protocol beside IProtocol itself."""
 
 
@@ -72,6 +80,8 @@ class Connection:
         self.started = self._listener.reactor.seconds()
         self._listener.connectionStarted(self)
         self._listener.emit(ConnectionStarted(self._listener.service, self.number, self.peer))
+        if _hearsNothing(self._protocol, transport):
+            self._refuse("the protocol takes messages, and this endpoint has no layer of them")
         self._call("makeConnection", self)
 
     def dataReceived(self, data: bytes) -> None:
@@ -136,6 +146,13 @@ class Connection:
         elif IHalfCloseableProtocol.providedBy(self._protocol):
             self._call("writeConnectionLost")
 
+    def messageReceived(self, message: bytes | str) -> None:
+        """
+        A whole message came (only where the protocol wants them).
+        """
+        self.bytesReceived += _sizeOf(message)
+        self._call("messageReceived", message)
+
     def handshakeCompleted(self) -> None:
         """
         The TLS handshake is over (only where the protocol wants to know).
@@ -164,6 +181,13 @@ class Connection:
         pieces = list(iovec)
         self.bytesSent += sum(map(len, pieces))
         self._transport.writeSequence(pieces)
+
+    def sendMessage(self, message: bytes | str) -> None:
+        """
+        Send a message (only through a layer that has them).
+        """
+        self._transport.sendMessage(message)
+        self.bytesSent += _sizeOf(message)
 
     def loseConnection(self) -> None:
         """
@@ -239,10 +263,17 @@ class Connection:
         Args:
             deadline: Seconds until the listener aborts it.
         """
+        if IDrainable.providedBy(self._transport):
+            # A layer that tells its peer why it closes.
+            self._transport.drainRequested(deadline)
         if IDrainable.providedBy(self._protocol):
             self._call("drainRequested", deadline)
         else:
             self.loseConnection()
+
+    def _refuse(self, reason: str) -> None:
+        self._listener.emit(ConnectionRefused(self._listener.service, self.peer, reason))
+        self.protocol = RefusedConnection()
 
     def _call(self, name: str, *arguments: object) -> None:
         try:
@@ -268,6 +299,21 @@ def describeEnd(reason: Failure) -> str:
     if reason.check(ConnectionLost):
         return "lost"
     return reason.getErrorMessage().rstrip(".")
+
+
+def _hearsNothing(protocol: Any, transport: Any) -> bool:
+    return (
+        IMessageProtocol.providedBy(protocol)
+        and not IMessageTransport.providedBy(transport)
+        # Twisted's own throws them away.
+        and getattr(type(protocol), "dataReceived", None) is Protocol.dataReceived
+    )
+
+
+def _sizeOf(message: bytes | str) -> int:
+    if isinstance(message, bytes) or message.isascii():
+        return len(message)
+    return len(message.encode())
 
 
 def _ignore(data: bytes) -> None:
