@@ -13,14 +13,18 @@ L{myserv.server.plan.planServices} and L{myserv.server.build.buildServer}.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
+from attrs import evolve
 from twisted.application.service import IService
 from twisted.cred.portal import Portal
 from twisted.internet.interfaces import IProtocolFactory
 
 from myserv.discovery import installedPlugins, pluginOf
+from myserv.errors import ConfigurationError, Problem
 from myserv.interfaces import IEventObserver, IProtocolPlugin
 from myserv.tap.mistakes import oneLinePerMistake
 from myserv.tap.server import makeTwistdServer, planOne, serveFile
@@ -32,7 +36,7 @@ def makeService(
     listen: str | Iterable[str],
     options: Mapping[str, object] | None = None,
     name: str | None = None,
-    directory: Path | None = None,
+    directory: str | Path | None = None,
     portal: Portal | None = None,
     observers: Iterable[IEventObserver] = (),
 ) -> IService:
@@ -56,22 +60,48 @@ def makeService(
         SystemExit: Something is wrong with what was asked for.
     """
     with oneLinePerMistake():
+        strings = _checkTypes(listen, options, directory)
         registry = installedPlugins()
         plugin = registry.find(protocol) if isinstance(protocol, str) else pluginOf(protocol)
-        plans = planOne(
-            plugin,
-            plugin.name,
-            plugin.name if name is None else name,
-            (listen,) if isinstance(listen, str) else tuple(listen),
-            options or {},
-        )
+        service = plugin.name if name is None else name
+        report = functools.partial(_inService, service)
+        try:
+            plans = planOne(plugin, plugin.name, service, strings, options or {})
+        except ConfigurationError as error:
+            raise report(error.problems) from None
         server: IService = makeTwistdServer(
             plans,
-            directory=directory,
+            directory=None if directory is None else Path(directory),
             portal=portal,
             observers=tuple(observers),
+            report=report,
         )
         return server
+
+
+def _checkTypes(listen: object, options: object, directory: object) -> tuple[str, ...]:
+    # A .tac file is seldom checked by anything but its first run.
+    strings: tuple[object, ...] = ()
+    if isinstance(listen, Iterable):
+        strings = (listen,) if isinstance(listen, str) else tuple(listen)
+    if not strings or not all(isinstance(each, str) for each in strings):
+        raise ConfigurationError(
+            f"listen={listen!r}: give an endpoint string or a list of them, such as "
+            '["tcp:7007", "udp:7007"]'
+        )
+    if options is not None and not isinstance(options, Mapping):
+        raise ConfigurationError(
+            f"options={options!r}: give a dictionary, as a configuration file would hold"
+        )
+    if directory is not None and not isinstance(directory, (str, Path)):
+        raise ConfigurationError(f"directory={directory!r}: give a path")
+    return cast(tuple[str, ...], strings)
+
+
+def _inService(service: str, problems: Iterable[Problem]) -> ConfigurationError:
+    return ConfigurationError(
+        evolve(each, where=each.where or f"service {service}") for each in problems
+    )
 
 
 def makeServer(

@@ -8,16 +8,22 @@ two at the end mirror it.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IReactorTime,
+    IUDPTransport,
+)
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import Attribute, Interface
 
-from myserv.events import Event, Peer
+from myserv.events import Event, Peer, SessionEnd
 
 
 class IServerContext(Interface):
@@ -101,9 +107,163 @@ class IDatagramProtocolPlugin(IProtocolPlugin):
         """
 
 
+class IDatagramTransport(IUDPTransport):
+    """
+    What C{transport} is to a protocol over datagrams.
+
+    A source that has not proved its address is sent at most three times what
+    it sent, because it may be forged (RFC 9000, section 8.1).  The protocol
+    knows when it has: it sent back what only its owner can have received.
+    """
+
+    def addressProved(addr: Peer) -> None:
+        """
+        An address is its sender's: what it is sent is no longer limited.
+
+        Args:
+            addr: As C{datagramReceived} got it.
+        """
+
+    def isAddressProved(addr: Peer) -> bool:
+        """
+        Say whether an address is known to be its sender's.
+
+        It is after L{addressProved}; through a layer that proves it, such as
+        C{dtls}; and that of a UNIX socket always is.
+        """
+
+    def forgetAddress(addr: Peer) -> None:
+        """
+        An address may be somebody else's now: it has to prove itself again.
+        """
+
+    def countDropped(reason: str, peer: Peer) -> None:
+        """
+        Count a datagram that the protocol does not take, for the operator.
+
+        Args:
+            reason: Why, in a few words: few reasons, and no peer's bytes.
+            peer: Where it came from.
+        """
+
+
+class ISessionTransport(Interface):
+    """
+    What C{transport} is to a session: its peer, and what can be done about it.
+    """
+
+    peer: Peer = Attribute("Where its datagrams go; another address once the peer has moved.")
+    isProved: bool = Attribute("The peer has proved its address, this one or an earlier one.")
+
+    def write(datagram: bytes) -> None:
+        """
+        Send a datagram to the peer.
+
+        Nothing is sent once C{sessionLost} has returned, and to a peer that has
+        not proved its address nothing beyond three times what it sent.
+
+        Raises:
+            MessageLengthError: It is larger than any datagram can be.
+        """
+
+    def addressProved() -> None:
+        """
+        The peer sent what only the owner of its address can have received.
+
+        What it is sent is no longer limited, and the session is no longer
+        among the first to go where there are too many.
+        """
+
+    def setKey(key: Hashable) -> None:
+        """
+        Let datagrams that carry a key find this session from any address.
+
+        Which key a datagram carries is what the plugin's C{sessionKey} says.
+
+        Args:
+            key: One that nobody else can guess.  It replaces the one before;
+                C{None}: no key.
+
+        Raises:
+            ValueError: Another session has it.
+        """
+
+    def loseSession() -> None:
+        """
+        End the session; C{sessionLost} is called before this returns.
+
+        The peer is not told: say goodbye first, where the protocol has a word
+        for it.  What the peer sends later starts another session.
+        """
+
+
+class IDatagramSession(Interface):
+    """
+    One peer of a protocol over datagrams.
+
+    L{myserv.plugin.DatagramSession} provides it and does nothing in each of
+    these.  An exception in any of them ends this session and no other.
+    """
+
+    transport: ISessionTransport = Attribute("Set before C{sessionStarted}.")
+
+    def sessionStarted() -> None:
+        """
+        A peer's first datagram is there, and will be delivered next.
+
+        Its source may be forged, so do nothing costly yet.
+        """
+
+    def datagramReceived(datagram: bytes) -> None:
+        """
+        A datagram came in from the peer.
+        """
+
+    def moveRequested(datagram: bytes, address: Peer) -> bool:
+        """
+        A datagram with this session's key came from another address.
+
+        A NAT has given the peer another port, or somebody who saw the key wants
+        to be taken for it.  Agree only where the datagram itself proves that it
+        is the peer's and is not an old one repeated: by a MAC, and a number
+        that counts up (as RFC 9146, section 6, asks).  Then the session moves,
+        the datagram is delivered, and the new address has to prove itself.
+
+        Args:
+            datagram: The datagram, whole.
+            address: Where it came from.
+
+        Returns:
+            Whether the session moves.  If not, the datagram is dropped.
+        """
+
+    def sessionLost(reason: SessionEnd) -> None:
+        """
+        It is over.  Called exactly once for each session.
+
+        A last datagram may still be written; it is dropped where the peer or
+        the socket is gone.
+        """
+
+
+class IPeerObserver(Interface):
+    """
+    Optional, on a C{DatagramProtocol}: it wants to know when peers go.
+    """
+
+    def peerLost(peer: Peer) -> None:
+        """
+        A layer between here and the wire, such as C{dtls}, has ended its
+        association with a peer, or has lost it.
+
+        Args:
+            peer: As C{datagramReceived} got it.
+        """
+
+
 class IDrainable(Interface):
     """
-    Optional, on a C{Protocol}: it can say goodbye.
+    Optional, on a C{Protocol} or a C{DatagramProtocol}: it can say goodbye.
     """
 
     def drainRequested(deadline: float) -> None:
@@ -111,7 +271,8 @@ class IDrainable(Interface):
         The server is going away: finish what is under way, then close.
 
         Args:
-            deadline: Seconds until the connection is closed anyway.
+            deadline: Seconds until the connection is closed anyway; 0 for
+                datagrams: nothing is sent after this returns.
         """
 
 
@@ -126,6 +287,44 @@ class IPeerCredentials(Interface):
     pid: int = Attribute("The number of the process.")
     uid: int = Attribute("The user that it ran as.")
     gid: int = Attribute("The group that it ran as.")
+
+
+class IMessageProtocol(Interface):
+    """
+    Optional, on a C{Protocol}: it wants whole messages.
+
+    Where messages come through, as they do over C{websocket:}, its transport is an
+    L{IMessageTransport}, and each message is handed to it whole instead of as bytes
+    to C{dataReceived}.  Over a plain stream there are none: it is handed bytes if it
+    has a C{dataReceived} of its own, and every connection is refused if it has not.
+    """
+
+    def messageReceived(message: bytes | str) -> None:
+        """
+        A message came: text as C{str}, anything else as C{bytes}.
+        """
+
+
+class IMessageTransport(Interface):
+    """What the transport of an L{IMessageProtocol} can do beside C{ITransport}."""
+
+    def sendMessage(message: bytes | str) -> None:
+        """
+        Send a message, whole: C{str} as text, C{bytes} as binary.
+
+        C{write} sends a message, too, as the endpoint says for a stream of bytes.
+        """
+
+
+class IWebSocketTransport(Interface):
+    """What the transport of any protocol behind C{websocket:} can tell."""
+
+    webSocketRequest: Any = Attribute(
+        """
+        What the client asked for: C{path}, C{query}, C{headers} (pairs, names in
+        lower case), C{origin} and C{subprotocol} (C{None} where there is none).
+        """
+    )
 
 
 class IEventObserver(Interface):
@@ -288,41 +487,3 @@ class IDatagramWrapper(IEndpointWrapper):
         Raises:
             ConfigurationError: The options ask for what cannot be had.
         """
-class IMessageProtocol(Interface):
-    """
-    Optional, on a C{Protocol}: it wants whole messages.
-
-    Where messages come through, as they do over C{websocket:}, its transport is an
-    L{IMessageTransport}, and each message is handed to it whole instead of as bytes
-    to C{dataReceived}.  Over a plain stream there are none: it is handed bytes if it
-    has a C{dataReceived} of its own, and every connection is refused if it has not.
-    """
-
-    def messageReceived(message: bytes | str) -> None:
-        """
-        A message came: text as C{str}, anything else as C{bytes}.
-        """
-
-
-class IMessageTransport(Interface):
-    """What the transport of an L{IMessageProtocol} can do beside C{ITransport}."""
-
-    def sendMessage(message: bytes | str) -> None:
-        """
-        Send a message, whole: C{str} as text, C{bytes} as binary.
-
-        C{write} sends a message, too, as the endpoint says for a stream of bytes.
-        """
-
-
-class IWebSocketTransport(Interface):
-    """What the transport of any protocol behind C{websocket:} can tell."""
-
-    webSocketRequest: Any = Attribute(
-        """
-        What the client asked for: C{path}, C{query}, C{headers} (pairs, names in
-        lower case), C{origin} and C{subprotocol} (C{None} where there is none).
-        """
-    )
-
-

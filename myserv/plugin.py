@@ -12,6 +12,7 @@ the error to raise when an option asks for what cannot be had.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -20,18 +21,18 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.internet.protocol import DatagramProtocol, Factory
 from zope.interface import alsoProvides, implementer
 
-from myserv.errors import ConfigurationError
+from myserv.errors import ConfigurationError, Problem
 from myserv.events import Peer, ProtocolEvent
 from myserv.interfaces import (
     IDatagramProtocolPlugin,
     IDrainable,
-    IProtocolPlugin,
     IMessageProtocol,
     IMessageTransport,
+    IProtocolPlugin,
     IServerContext,
     IStreamProtocolPlugin,
-)
     IWebSocketTransport,
+)
 from myserv.options.declare import option
 from myserv.options.values import Duration, HostPort, IPAddress, IPNetwork, Size
 
@@ -41,15 +42,16 @@ __all__ = [
     "HostPort",
     "IDatagramProtocolPlugin",
     "IDrainable",
-    "IPAddress",
     "IMessageProtocol",
     "IMessageTransport",
+    "IPAddress",
     "IPNetwork",
     "IProtocolPlugin",
     "IServerContext",
     "IStreamProtocolPlugin",
-    "Peer",
     "IWebSocketTransport",
+    "Peer",
+    "Problem",
     "ProtocolEvent",
     "ProtocolPlugin",
     "ServiceFactory",
@@ -134,6 +136,9 @@ class ProtocolPlugin:
             raise ValueError(f"{name}: give stream or factory, not both")
         if stream is None and factory is None and datagram is None:
             raise ValueError(f"{name}: give stream, factory or datagram")
+        for made in (stream, datagram):
+            if made is not None:
+                _checkCall(name, made, withOptions=optionsType is not None)
         self.name = name
         self.description = description
         self.optionsType = optionsType
@@ -169,3 +174,19 @@ class ProtocolPlugin:
         """
         assert self._datagram is not None, f"{self.name} has no datagram protocol"
         return self._datagram(*self._arguments(context, options))
+
+
+def _checkCall(name: str, made: Callable[..., object], *, withOptions: bool) -> None:
+    # Otherwise found out when the first peer connects.
+    try:
+        signature = inspect.signature(made)
+    except (TypeError, ValueError):  # written in C, perhaps
+        return
+    try:
+        signature.bind(*((None, None) if withOptions else ()))
+    except TypeError as error:
+        called = getattr(made, "__qualname__", repr(made))
+        given = (
+            "the context and the options" if withOptions else "nothing, for want of an optionsType"
+        )
+        raise ValueError(f"{name}: {called} is called with {given}: {error}") from None

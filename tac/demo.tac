@@ -18,6 +18,7 @@ print(
       a quote   nc 127.0.0.1 7017
       the time  nc 127.0.0.1 7013
       a stream  nc 127.0.0.1 7019 | head -n 5
+      TLS       openssl s_client -quiet -connect 127.0.0.1:7443
 
     tac/demo.toml says what listens where.  Ctrl-C stops it.
 """,

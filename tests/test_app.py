@@ -128,21 +128,25 @@ def test_mistakesInAService(capfd: pytest.CaptureFixture[str]) -> None:
         refusal(capfd, "ehco", listen="tcp:7") == 'unknown protocol "ehco"; did you mean "echo"?\n'
     )
     assert refusal(capfd, "echo", listen="tpc:7") == (
-        'listen[0]: in "tpc:7": there is no prefix "tpc"; did you mean "tcp"?\n'
+        'service echo: listen[0]: in "tpc:7": there is no prefix "tpc"; did you mean "tcp"?\n'
     )
-    assert refusal(capfd, "echo", listen=[]) == (
-        'listen: is empty: write where to listen, such as "tcp:7007"\n'
-    )
+    for listen in ([], 7460, [7460], None):
+        assert refusal(capfd, "echo", listen=listen).startswith(
+            f"listen={listen!r}: give an endpoint string or a list of them"
+        )
+    for mistake in ({"options": 3}, {"directory": 3}):
+        [(argument, value)] = mistake.items()
+        assert refusal(capfd, "echo", listen="tcp:7", **mistake).startswith(f"{argument}={value}: ")
     for name in ("../etc", ""):
         assert refusal(capfd, "echo", listen="tcp:7", name=name).startswith(
-            f"name: {name!r} cannot be a service's name: "
+            f"service {name}: name: {name!r} cannot be a service's name: "
         )
     assert refusal(capfd, "daytime", listen=["tcp:7", "tcp:7"], options={"zone": 3}) == (
-        "options.zone: 3 is not text: put it in quotes\n"
-        'listen[1]: "tcp:7" is asked for twice\n'
+        "service daytime: options.zone: 3 is not text: put it in quotes\n"
+        'service daytime: listen[1]: "tcp:7" is asked for twice\n'
     )
     assert refusal(capfd, "daytime", listen="tcp:7", options={"zone": "Mars"}).startswith(
-        "options.zone: 'Mars' is not a time zone"
+        "service daytime: options.zone: 'Mars' is not a time zone"
     )
 
 

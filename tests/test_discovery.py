@@ -306,7 +306,9 @@ BROKEN: Final[dict[str, tuple[str, str, str]]] = {
         class Options:
             colour: str = "red"
 
-        quotes = ProtocolPlugin("quotes", "", stream=Protocol, optionsType=Options)
+        quotes = ProtocolPlugin(
+            "quotes", "", factory=lambda context, options: None, optionsType=Options
+        )
         """,
         "TypeError: Options.colour is not stated with option()",
     ),
@@ -321,7 +323,9 @@ BROKEN: Final[dict[str, tuple[str, str, str]]] = {
         class Options:
             colour: "Colour" = option(help="of the quotes")
 
-        quotes = ProtocolPlugin("quotes", "", stream=Protocol, optionsType=Options)
+        quotes = ProtocolPlugin(
+            "quotes", "", factory=lambda context, options: None, optionsType=Options
+        )
         """,
         "NameError: name 'Colour' is not defined",
     ),

@@ -33,6 +33,13 @@ class PlainDatagrams(DatagramProtocol):
     """The same over datagrams."""
 
 
+class Demanding(DatagramProtocol):
+    """A protocol that wants what options give."""
+
+    def __init__(self, context: object, options: object) -> None:
+        self.options = options
+
+
 class Greeting(Protocol):
     """A protocol that keeps what it was made with."""
 
@@ -117,9 +124,7 @@ def test_onePluginsInterfacesAreItsOwn() -> None:
 
 def test_aPluginIsDescribed() -> None:
     """What was said of it can be read, and printed."""
-    echo = ProtocolPlugin(
-        "echo", "says it back", datagram=PlainDatagrams, optionsType=GreetingOptions
-    )
+    echo = ProtocolPlugin("echo", "says it back", datagram=Demanding, optionsType=GreetingOptions)
     assert echo.description == "says it back"
     assert echo.optionsType is GreetingOptions
     assert echo.answersAnything is False
@@ -127,6 +132,19 @@ def test_aPluginIsDescribed() -> None:
     assert ProtocolPlugin("a", "x", stream=Plain).optionsType is None
     answering = ProtocolPlugin("a", "x", datagram=PlainDatagrams, answersAnything=True)
     assert answering.answersAnything is True
+
+
+def test_aClassThatCannotBeCalled() -> None:
+    """Is found when the plugin is made, not when the first peer connects."""
+    with pytest.raises(
+        ValueError,
+        match=r"^echo: Demanding is called with nothing, for want of an optionsType: missing",
+    ):
+        ProtocolPlugin("echo", "x", datagram=Demanding)
+    with pytest.raises(
+        ValueError, match=r"^echo: Plain is called with the context and the options: too many"
+    ):
+        ProtocolPlugin("echo", "x", stream=Plain, optionsType=GreetingOptions)
 
 
 def test_streamWithoutOptionsIsCalledWithNothing(context: Any) -> None:

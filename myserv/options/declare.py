@@ -230,5 +230,9 @@ def _takeApart(hint: Any, at: str) -> OptionType:
             many, hint = True, arguments[0]
     isEnum = isinstance(hint, type) and issubclass(hint, enum.Enum)
     if not isEnum and hint not in _NAMES:
-        raise TypeError(f"{at} has the type {hint!r}, which no operator could write")
+        raise TypeError(
+            f"{at} has the type {hint!r}, which no operator could write: "
+            "it may be str, bool, int, float, Duration, Size, Path, HostPort, IPAddress, "
+            "IPNetwork, an Enum, tuple[X, ...] of these, or X | None"
+        )
     return OptionType(hint, many, optional)
