@@ -688,6 +688,15 @@ def test_everyBuiltInIsACommand() -> None:
         assert command.protocol == name
 
 
+def test_flagsOfAProtocolBeforeItsName(capfd: pytest.CaptureFixture[str]) -> None:
+    """Are told where they go."""
+    with pytest.raises(SystemExit):
+        Options().parseOptions(["--listen", "tcp:7", "echo"])
+    assert capfd.readouterr().err == (
+        "myserv: --listen goes after the protocol's name: twistd -n myserv PROTOCOL --listen ...\n"
+    )
+
+
 def test_listOfProtocols(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,8 @@ def quote(text: str, *, positional: bool = False) -> str:
         text: A value, or a key.
         positional: It stands where an equals sign would make it a key.
     """
+    if _BRACKETED.fullmatch(text):
+        return text
     quoted = text.replace("\\", "\\\\").replace(":", "\\:")
     return quoted.replace("=", "\\=") if positional else quoted
 

@@ -9,6 +9,7 @@ does, and it is an error when none does or more than one.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
@@ -43,6 +44,7 @@ from myserv.options.structure import structure
 from myserv.options.values import parseIPAddress
 
 _TLS: Final = "tls"
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9.-]*")
 
 _SEPARATOR: Final = ","
 """Between the values of a key that takes several: C{from=10.0.0.0/8,127.0.0.1}."""
@@ -380,6 +382,10 @@ def _segment(word: str) -> _Segment:
         return _Segment(prefix, claims, isWrapper=False)
     if word.isdigit():
         raise EndpointError(f'there is no prefix; did you mean "tcp:{word}" or "udp:{word}"?')
+    if _isAddress(word):
+        raise EndpointError(
+            f'there is no prefix "{word}"; an address goes after one, such as "tcp:{word}:80"'
+        )
     raise EndpointError(f'there is no prefix "{word}"{didYouMean(prefix, knownPrefixes())}')
 
 
@@ -447,7 +453,7 @@ def _structure(segment: _Segment, optionsType: type) -> Any:
     names = [spec.name for spec in describe(optionsType) if spec.positional]
     positionals = segment.positionals
     values = dict(segment.keys)
-    if "interface" in names and positionals and _isAddress(positionals[0]):
+    if "interface" in names and positionals and _isHost(*positionals[:2]):
         # An address where the port is asked for: [::1]:80.
         if "interface" in values:
             raise EndpointError(f'{segment.prefix} is given "interface" twice')
@@ -495,6 +501,11 @@ def _underPrefix(prefix: str, key: tuple[str | int, ...], message: str) -> str:
     return f"{prefix}: {formatKeyPath(key)}: {message}" if key else f"{prefix}: {message}"
 
 
+def _isHost(text: str, after: str = "") -> bool:
+    # A name only where a port follows: C{tcp:eighty} is a mistaken port.
+    return _isAddress(text) or (_NAME.fullmatch(text) is not None and after.isdigit())
+
+
 def _isAddress(text: str) -> bool:
     try:
         parseIPAddress(text)
@@ -511,5 +522,8 @@ def _parameters(optionsType: type, options: Any, *, named: bool = False) -> tupl
             continue
         key = None if spec.required and spec.positional and not named else spec.name
         values = value if spec.type.many else (value,)
+        if spec.name == "interface" and ":" in value:
+            # Brackets are easier to read than backslashes.
+            values = (f"[{value}]",)
         parameters.append(Parameter(_SEPARATOR.join(map(formatValue, values)), key))
     return tuple(parameters)

@@ -28,6 +28,8 @@ class _Options(usage.Options):
     """
 
     synopsis = ""
+    later: frozenset[str] = frozenset()
+    """Flags that are known further on in the command."""
 
     def parseOptions(self, options: Any = None) -> None:
         """
@@ -43,6 +45,11 @@ class _Options(usage.Options):
                 unknown = re.fullmatch(r"option (--?)(.+) not recognized", str(error))
                 if unknown is None:
                     raise
+                if unknown[2] in self.later:
+                    raise usage.UsageError(
+                        f"--{unknown[2]} goes after the protocol's name: "
+                        f"twistd -n myserv PROTOCOL --{unknown[2]} ..."
+                    ) from None
                 known = [flag.rstrip("=") for flag in self.longOpt]
                 near = didYouMean(unknown[2], known).replace('"', '"--', 1)
                 raise usage.UsageError(f"there is no flag {unknown[1]}{unknown[2]}{near}") from None
@@ -216,6 +223,7 @@ class Options(_Options):
     optParameters = [
         ["config", "c", None, "serve what this TOML file describes (see myserv check)"],
     ]
+    later = frozenset({"listen", "name"})
     synopsis = "twistd [twistd options] myserv PROTOCOL --listen ENDPOINT [options]"
 
     def parseArgs(self, *words: str) -> None:

@@ -16,13 +16,13 @@ from twisted.internet.interfaces import IStreamServerEndpointStringParser
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from myserv.endpoints import prefixes
 from myserv.endpoints.grammar import Parameter, join
 from myserv.endpoints.kind import Kind
 from myserv.endpoints.parse import Endpoint, ForeignPlace, Layer, Place, parseEndpoint
 from myserv.endpoints.prefixes import BUILT_IN, WRAPPERS, knownPrefixes
+from myserv.endpoints.tls.stream import TLSFactory
 from myserv.errors import EndpointError, Problem
 from myserv.interfaces import IDatagramServerEndpointStringParser, IEndpointWrapper
 from tests.endpoints.certificates import issue
@@ -229,7 +229,7 @@ def test_twistedsTLSStrings(parameters: str, tmp_path: Path) -> None:
     stated = "12" in parameters.replace("1234", "")
     mine, theirs = opened(text, ours), opened(text, serverFromString)
     assert onlyListener(mine.tcpServers, stated) == onlyListener(theirs.tcpServers, stated)
-    assert isinstance(mine.tcpServers[0][1], TLSMemoryBIOFactory)
+    assert isinstance(mine.tcpServers[0][1], TLSFactory)
     assert mine.tcpServers[0][1].wrappedFactory is HELLO
     assert str(parseEndpoint(text)).startswith(f"tls:certs={tmp_path}:tcp6:")
 
@@ -279,32 +279,33 @@ def test_twistedsStdioString() -> None:
 @pytest.mark.parametrize(
     ("text", "canonical"),
     [
-        ("tcp:[::1]:80", r"tcp:80:interface=\:\:1"),
-        ("tcp:[::1]:port=80", r"tcp:80:interface=\:\:1"),
-        ("tcp:port=80:[::1]", r"tcp:80:interface=\:\:1"),
-        ("tcp:80:[::1]", r"tcp:80:interface=\:\:1"),
-        ("tcp:80:interface=[::1]", r"tcp:80:interface=\:\:1"),
-        ("tcp:[fe80::1%eth0]:80", r"tcp:80:interface=fe80\:\:1%eth0"),
+        ("tcp:[::1]:80", r"tcp:80:interface=[::1]"),
+        ("tcp:[::1]:port=80", r"tcp:80:interface=[::1]"),
+        ("tcp:port=80:[::1]", r"tcp:80:interface=[::1]"),
+        ("tcp:80:[::1]", r"tcp:80:interface=[::1]"),
+        ("tcp:80:interface=[::1]", r"tcp:80:interface=[::1]"),
+        ("tcp:[fe80::1%eth0]:80", r"tcp:80:interface=[fe80::1%eth0]"),
         ("tcp:127.0.0.1:80", "tcp:80:interface=127.0.0.1"),
         ("tcp:127.0.0.1:80:5", "tcp:80:interface=127.0.0.1:backlog=5"),
         ("tcp:80:interface=", "tcp:80"),
+        ("tcp:localhost:80", "tcp:80:interface=localhost"),
         ("tcp:80:backlog=4096:reusePort=no", "tcp:80"),
         ("tcp:80:reusePort=true", "tcp:80:reusePort=true"),
         ("tcp:080:reusePort=1", "tcp:80:reusePort=true"),
         ("TCP:80", "tcp:80"),
         ("tcp6:80:interface=[::]", "tcp6:80"),
-        ("tcp6:[::1]:80:9", r"tcp6:80:backlog=9:interface=\:\:1"),
+        ("tcp6:[::1]:80:9", r"tcp6:80:backlog=9:interface=[::1]"),
         ("udp:5683", "udp:5683"),
         ("udp:5683:127.0.0.1", "udp:5683:interface=127.0.0.1"),
-        ("udp:[::1]:5683:reusePort=on", r"udp:5683:interface=\:\:1:reusePort=true"),
+        ("udp:[::1]:5683:reusePort=on", r"udp:5683:interface=[::1]:reusePort=true"),
         ("udp6:5683", "udp6:5683"),
-        ("udp6:5683:[::1]", r"udp6:5683:interface=\:\:1"),
-        ("ssl:[::1]:443", r"ssl:443:interface=\:\:1"),
+        ("udp6:5683:[::1]", r"udp6:5683:interface=[::1]"),
+        ("ssl:[::1]:443", r"ssl:443:interface=[::1]"),
         ("ssl:443:a.pem:b.pem", "ssl:443:privateKey=a.pem:certKey=b.pem"),
         ("ssl:443::", "ssl:443:privateKey=:certKey="),
         ("unixgram:/x:600", "unixgram:/x:mode=600"),
         ("unixgram:/x:lockfile=false", "unixgram:/x:lockfile=false"),
-        ("unix:[::1]", r"unix:[\:\:1]"),
+        ("unix:[::1]", r"unix:[::1]"),
         ("unix:mode=600:/x", "unix:/x:mode=600"),
         ("unix:a=b", None),
         (r"unix:a\=b", r"unix:a\=b"),
@@ -316,7 +317,7 @@ def test_twistedsStdioString() -> None:
         ("systemd:name=web:type=DGRAM", "systemd:name=web:type=DGRAM"),
         ("tls:cert=a.pem:key=b.pem:tcp:443", "tls:cert=a.pem:key=b.pem:tcp:443"),
         ("tls:certs=a//b/:tcp:443", "tls:certs=a/b:tcp:443"),
-        ("tls:/certs:[::1]:443", r"tls:certs=/certs:tcp6:443:interface=\:\:1"),
+        ("tls:/certs:[::1]:443", r"tls:certs=/certs:tcp6:443:interface=[::1]"),
         ("tls:certs=/certs:fd:3", "tls:certs=/certs:fd:3"),
         ("tls:certs=/certs:haproxy:tcp:80", "tls:certs=/certs:haproxy:tcp:80"),
         ("haproxy:a:b=c:d:e=", "haproxy:a:d:b=c:e="),
@@ -532,13 +533,17 @@ def test_parsersOfOthersGetWhatWasWritten(
 # --- what an operator is told -------------------------------------------------
 
 THERE_IS = (
-    "there is anystream, chat, fd, haproxy, plain, postcard, ssl, stdio, strict, systemd, "
-    "tcp, tcp6, tls, udp, udp6, unix, unixgram, zip"
+    "there is anystream, chat, dtls, fd, haproxy, plain, postcard, proxy, ssl, stdio, strict, "
+    "systemd, "
+    "tcp, tcp6, tls, udp, udp6, unix, unixgram, websocket, zip"
 )
 
 ERRORS = {
     "": f'there is no prefix ""; {THERE_IS}',
     ":80": f'there is no prefix ""; {THERE_IS}',
+    "127.0.0.1:80": (
+        'there is no prefix "127.0.0.1"; an address goes after one, such as "tcp:127.0.0.1:80"'
+    ),
     "80": 'there is no prefix; did you mean "tcp:80" or "udp:80"?',
     "8080:127.0.0.1": 'there is no prefix; did you mean "tcp:8080" or "udp:8080"?',
     "port=80": f'there is no prefix "port=80"; {THERE_IS}',
@@ -617,9 +622,9 @@ ERRORS = {
     "tls": "tls has to wrap a place to listen: end it in :tcp:PORT",
     "tls:certs=/x": "tls has to wrap a place to listen: end it in :tcp:PORT",
     "tls:certs=/x:zip": "zip has to wrap a place to listen: end it in :tcp:PORT",
-    "tls:tcp:80": "tls: give either certs=DIRECTORY or cert=FILE",
-    "tls:certs=/x:cert=/y:tcp:80": "tls: give either certs=DIRECTORY or cert=FILE",
-    "tls:certs=/x:key=/y:tcp:80": "tls: key=FILE goes with cert=FILE",
+    "tls:tcp:80": "tls: give either certs=DIRECTORY, cert=FILE or selfSigned=NAME",
+    "tls:certs=/x:cert=/y:tcp:80": "tls: give either certs=DIRECTORY, cert=FILE or selfSigned=NAME",
+    "tls:certs=/x:key=/y:tcp:80": "tls: key=FILE and ocsp=FILE go with cert=FILE",
     "tls:certs=:tcp:80": "tls: certs: '' is not a path",
     "tls:/x:443:certs=/y": 'tls is given "certs" twice',
     "tls:certs=/x:tpc:80": 'there is no prefix "tpc"; did you mean "tcp"?',
