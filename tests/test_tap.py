@@ -527,7 +527,7 @@ COMMANDS: Final[list[tuple[str, str]]] = [
     ("echo --listen tpc:7", '--listen: in "tpc:7": there is no prefix "tpc"; did you mean "tcp"?'),
     (
         "--listen tcp:7 echo",
-        "myserv: there is no flag --listen; there is config, help, version",
+        "myserv: --listen goes after the protocol's name: twistd -n myserv PROTOCOL --listen ...",
     ),
 ]
 
@@ -686,15 +686,6 @@ def test_everyBuiltInIsACommand() -> None:
         command = ours[f"myserv-{name}"]
         assert isinstance(command, TwistdCommand)
         assert command.protocol == name
-
-
-def test_flagsOfAProtocolBeforeItsName(capfd: pytest.CaptureFixture[str]) -> None:
-    """Are told where they go."""
-    with pytest.raises(SystemExit):
-        Options().parseOptions(["--listen", "tcp:7", "echo"])
-    assert capfd.readouterr().err == (
-        "myserv: --listen goes after the protocol's name: twistd -n myserv PROTOCOL --listen ...\n"
-    )
 
 
 def test_listOfProtocols(
