@@ -251,7 +251,8 @@ def _apiPage(name: str, summary: str, config: Any) -> str:
         thing = getattr(module, attribute)
         path = f"{name}.{attribute}"
         if typing.get_origin(thing) in (types.UnionType, typing.Union):
-            parts.append(f".. py:type:: {attribute}")
+            members = ", ".join(f"``{member.__name__}``" for member in typing.get_args(thing))
+            parts.append(f".. py:type:: {attribute}\n\n   One of {members}.")
         elif isinstance(thing, InterfaceClass):
             if thing.__module__ == name:
                 parts.append(_interface(thing, config))
@@ -262,7 +263,8 @@ def _apiPage(name: str, summary: str, config: Any) -> str:
         elif callable(thing):
             parts.append(f".. autofunction:: {path}")
         elif not inspect.ismodule(thing):
-            parts.append(f".. autodata:: {path}\n   :no-value:")
+            # What autodoc would show of a number is Python's own description of it.
+            parts.append(f".. py:data:: {attribute}\n   :value: {thing!r}")
     return "\n\n".join(parts) + "\n"
 
 
