@@ -42,7 +42,7 @@ class ProxyOptions:
 
     sources: tuple[str, ...] = option(
         name="from",
-        help="the networks of the proxies, and C{unix} for those who may open the UNIX socket",
+        help='the networks of the proxies; "unix" for whoever may open the UNIX socket',
         metavar="NETWORK",
     )
     timeout: Duration = option(
@@ -225,12 +225,10 @@ class ProxyLayer(Layer):
         if self._resuming is not None:
             self._resuming.cancel()
             self._resuming = None
-        said = self._parser.started and self.proxyHeader is None
-        if self.upper is None and not said:
-            # A health check, or a balancer that is going away: every few seconds
-            # and no fact worth telling.
+        if self.proxyHeader is not None or not self._parser.started:
+            # Where there is no protocol yet, it was a health check: one comes every
+            # few seconds, and is no fact worth telling.
             self._failed = True
-            self._endHandshake()
         self._stopDelivering()
         super().connectionLost(reason)
 
@@ -277,15 +275,13 @@ class ProxyLayer(Layer):
         """
         self._stopDelivering()
         super().closeTransport()
+        if self._farewell is not None:
+            self.dataReceived = self._farewell.discard  # type: ignore[method-assign]
 
     def abortConnection(self) -> None:
         """
         Close at once.
         """
-        if self.upper is None and not self._failed:
-            # The listener stops: that is not the peer's failing.
-            self._failed = True
-            self._endHandshake()
         self._stopDelivering()
         super().abortConnection()
 
