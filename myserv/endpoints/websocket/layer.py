@@ -165,7 +165,8 @@ class WebSocketLayer(Layer):
             self.dataReceived(trailing)
 
     def _deliver(self) -> None:
-        # A protocol that resumes inside of its own dataReceived is already served.
+        # A layer below may deliver inside of resumeProducing, and a protocol may call
+        # that inside of its dataReceived.
         if self._delivering or self._frames is None:
             return
         self._delivering = True
@@ -458,9 +459,6 @@ class WebSocketLayer(Layer):
         self.closeTransport()
 
     def _startCloseTimer(self, ended: Any) -> None:
-        if self._closeTimer is not None:
-            self._closeTimer.cancel()
-
         def due() -> None:
             self._closeTimer = None
             ended()

@@ -96,7 +96,7 @@ class WebSocketOptions:
 def _checkOrigin(text: str) -> None:
     wrong = f'{text!r} is not an origin: write one such as "https://example.org"'
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(text.lower())
         _ = parts.port
     except ValueError:
         raise ValueError(wrong) from None
@@ -134,7 +134,8 @@ class WebSocketWrapper:
         try:
             from myserv.endpoints.websocket.layer import WebSocketFactory
         except ModuleNotFoundError as error:
+            missing = (error.name or "").partition(".")[0]
             raise EndpointError(
-                f"websocket needs {error.name}: pip install 'myserv[websocket]'"
+                f"websocket needs {missing}: pip install 'myserv[websocket]'"
             ) from None
         return WebSocketFactory(context, options, factory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ from attrs import frozen
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
+from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import FrameProtocol, Opcode
 from zope.interface import implementer
 
@@ -269,6 +271,11 @@ class Client:
             self.stage.settle()
         answer = self.peer.take()
         self.head, end, rest = answer.partition(b"\r\n\r\n")
+        agreed = re.search(r"(?m)^Sec-WebSocket-Extensions: (.*?)\r?$", self.head.decode())
+        if agreed is not None:
+            deflate = PerMessageDeflate()
+            deflate.finalize(agreed[1])
+            self._frames = FrameProtocol(True, [deflate])
         self._frames.receive_bytes(rest)
         return self.head + end
 
