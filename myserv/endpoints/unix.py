@@ -10,12 +10,14 @@ stands at the path; and where nothing does, it never finishes closing.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import stat
 import struct
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from attrs import frozen
@@ -38,6 +40,9 @@ MAXIMUM_DATAGRAM: Final = 262144
 
 MAXIMUM_PATH: Final = 107
 """Bytes of a socket file's path: sun_path has 108, the last of them zero (unix(7))."""
+
+_LOCK_TRIES: Final = 100
+_LOCK_PAUSE: Final = 0.01
 
 _UCRED: Final = struct.Struct("3i")
 _MODE_HELP: Final = "the permissions of the socket file, in octal"
@@ -115,8 +120,13 @@ class UNIXEndpoint:
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
         options = self._options
-        file = SocketFile(socket.SOCK_STREAM, options.address, options.mode, options.lockfile)
-        file.socket.listen(options.backlog)
+        file = SocketFile(
+            socket.SOCK_STREAM,
+            options.address,
+            options.mode,
+            options.lockfile,
+            backlog=options.backlog,
+        )
         port = StreamPort(file.socket, factory, self._reactor, file.remove)
         port.startListening()
         return port
@@ -154,7 +164,13 @@ class SocketFile:
     """
 
     def __init__(
-        self, socketType: socket.SocketKind, path: str, mode: str, replaceStale: bool
+        self,
+        socketType: socket.SocketKind,
+        path: str,
+        mode: str,
+        replaceStale: bool,
+        *,
+        backlog: int | None = None,
     ) -> None:
         """
         Args:
@@ -162,6 +178,7 @@ class SocketFile:
             path: Where to.
             mode: The file's permissions, in octal; it never has others.
             replaceStale: A socket file that nobody listens at is replaced.
+            backlog: Listen for connections, and let so many wait.
 
         Raises:
             CannotListenError: It cannot be bound.
@@ -172,13 +189,16 @@ class SocketFile:
         try:
             if len(os.fsencode(self._path)) > MAXIMUM_PATH:
                 raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-            if replaceStale:
-                _removeStale(self._path, socketType)
-            umask = os.umask(0o777 & ~int(mode, 8))
-            try:
-                sock.bind(self._path)
-            finally:
-                os.umask(umask)
+            with _alone(os.path.dirname(self._path)):
+                if replaceStale:
+                    _removeStale(self._path, socketType)
+                umask = os.umask(0o777 & ~int(mode, 8))
+                try:
+                    sock.bind(self._path)
+                finally:
+                    os.umask(umask)
+                if backlog is not None:
+                    sock.listen(backlog)
             self._inode = os.stat(self._path).st_ino
         except OSError as error:
             sock.close()
@@ -199,12 +219,40 @@ class SocketFile:
                 os.unlink(self._path)
 
 
+@contextmanager
+def _alone(directory: str) -> Iterator[None]:
+    # A socket that another server has bound and does not listen on yet looks as
+    # if nobody did.  Whoever looks holds a lock, which no file is left behind by.
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        # It cannot be read; bind() tells what else is wrong with it.
+        yield
+        return
+    try:
+        _lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    # Nobody holds it for long, and what does is not one of us.
+    for _ in range(_LOCK_TRIES):
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_LOCK_PAUSE)
+
+
 def _removeStale(path: str, socketType: socket.SocketKind) -> None:
     # Only connecting tells whether anybody still listens at a socket file.
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
     except FileNotFoundError:
+        if os.path.islink(path):
+            raise OSError(errno.ENOLINK, "a symbolic link stands there and leads nowhere") from None
         return
     with socket.socket(socket.AF_UNIX, socketType) as probe:
         probe.setblocking(False)

@@ -17,6 +17,8 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocol,
+    IPullProducer,
+    IPushProducer,
     ITransport,
 )
 from twisted.internet.protocol import Protocol
@@ -91,7 +93,7 @@ class Connection:
         self.bytesReceived += len(data)
         try:
             self._deliver(data)
-        except Exception:  # noqa: BLE001 - the author's bug, see _raised
+        except BaseException:  # noqa: BLE001 - the author's bug, see _raised
             self._raised("dataReceived")
 
     def connectionLost(self, reason: Failure) -> None:
@@ -207,6 +209,12 @@ class Connection:
         self.dataReceived = self._farewell.discard  # type: ignore[method-assign]
         self._farewell.begin()
 
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """
+        Let the transport tell a producer when there is room.
+        """
+        self._transport.registerProducer(GuardedProducer(self, producer), streaming)
+
     def unregisterProducer(self) -> None:
         """
         Stop asking a producer; if the connection was waiting for it, close.
@@ -278,14 +286,58 @@ class Connection:
     def _call(self, name: str, *arguments: object) -> None:
         try:
             getattr(self._protocol, name)(*arguments)
-        except Exception:  # noqa: BLE001 - the author's bug, see _raised
+        except BaseException:  # noqa: BLE001 - the author's bug, see _raised
             self._raised(name)
+
+    def producerRaised(self, during: str) -> None:
+        """
+        A producer that writes here raised; called where the exception is caught.
+        """
+        self._raised(during)
 
     def _raised(self, during: str) -> None:
         # A bug of the protocol's: it costs this peer its connection, nobody else.
         self._listener.emit(ProtocolRaised(self._listener.service, self.peer, during, Failure()))
-        if during != "connectionLost":
+        if during not in ("connectionLost", "stopProducing"):
             self.abortConnection()
+
+
+@implementer(IPushProducer, IPullProducer)
+class GuardedProducer:
+    """
+    A producer whose exceptions cost its own connection and nothing else.
+
+    Twisted calls C{stopProducing} before it closes a socket, and one that raised
+    there would leave the socket open and the connection never lost.
+    """
+
+    def __init__(self, connection: Connection, producer: Any) -> None:
+        self._connection = connection
+        self._producer = producer
+
+    def pauseProducing(self) -> None:
+        """
+        There is no room.
+        """
+        self._call("pauseProducing")
+
+    def resumeProducing(self) -> None:
+        """
+        There is room again.
+        """
+        self._call("resumeProducing")
+
+    def stopProducing(self) -> None:
+        """
+        The connection is gone.
+        """
+        self._call("stopProducing")
+
+    def _call(self, name: str) -> None:
+        try:
+            getattr(self._producer, name)()
+        except BaseException:  # noqa: BLE001 - the author's bug
+            self._connection.producerRaised(name)
 
 
 def describeEnd(reason: Failure) -> str:

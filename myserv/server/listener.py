@@ -41,6 +41,10 @@ STOP_GRACE: Final = 5.0
 """Seconds that connections have to end by themselves once a listener stops;
 Ranch's default for the same is 5 s."""
 
+ABANDON: Final = 1.0
+"""Seconds that an aborted connection has to be gone; it takes one turn of the
+reactor, unless a bug is in the way."""
+
 _numbers = itertools.count(1)
 
 
@@ -135,9 +139,15 @@ class Listener:
             Fires when it is open, or fails with what kept it from opening; the
             listener is then stopped, and may be started again.
 
+        One that is stopping starts when it has stopped.
+
         Raises:
-            RuntimeError: It is not stopped.
+            RuntimeError: It is open already.
         """
+        if self.state is State.STOPPING:
+            stopped: Deferred[None] = Deferred()
+            self._stopping.append(stopped)
+            return stopped.addCallback(lambda _: self.start())
         if self.state is not State.STOPPED:
             raise RuntimeError(f"{self!r} cannot start")
         self.state = State.STARTING
@@ -301,15 +311,31 @@ class StreamListener(Listener):
         if not self.connections:
             return succeed(None)
         gone = self._lastGone = Deferred()
-        abort = self.reactor.callLater(grace, self._abortAll)
-        gone.addCallback(lambda _: abort.active() and abort.cancel())
+        later = self.reactor.callLater
+        timers = [later(grace, self._abortAll), later(grace + ABANDON, self._abandonAll)]
         for connection in list(self.connections):
             connection.sayGoodbye(grace)
-        return gone.addCallback(lambda _: None)
+
+        def cancel(result: None) -> None:
+            for timer in timers:
+                if timer.active():
+                    timer.cancel()
+
+        return gone.addCallback(cancel)
 
     def _abortAll(self) -> None:
         for connection in list(self.connections):
-            connection.abortConnection()
+            try:
+                connection.abortConnection()
+            except Exception:  # noqa: BLE001 - one that cannot be cut must not keep the others
+                self.emit(
+                    ProtocolRaised(self.service, connection.peer, "abortConnection", Failure())
+                )
+
+    def _abandonAll(self) -> None:
+        # Something keeps them from ending, and nobody waits for that for ever.
+        for connection in list(self.connections):
+            self.connectionEnded(connection)
 
     def connectionStarted(self, connection: Connection) -> None:
         """
@@ -371,7 +397,7 @@ class ConnectionFactory(Factory):
             return RefusedConnection()
         try:
             protocol: IProtocol | None = self._factory.buildProtocol(addr)
-        except Exception:  # noqa: BLE001 - the author's bug, which costs this arrival only
+        except BaseException:  # noqa: BLE001 - the author's bug, which costs this arrival only
             listener.emit(ProtocolRaised(listener.service, addr, "buildProtocol", Failure()))
             return RefusedConnection()
         if protocol is None:

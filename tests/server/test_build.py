@@ -352,3 +352,22 @@ def test_stateDirectory(
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     assert stateDirectory(configured) == Path(expected.format(here=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("listen", "limit"),
+    [
+        ("udp:7", 3),
+        ("udp:7:amplification=10", 10),
+        ("udp:7:amplification=0", None),
+        ("unixgram:/a", 3),
+        ("fd:3:type=DGRAM", 3),
+    ],
+)
+def test_amplification(listen: str, limit: float | None) -> None:
+    """Every datagram endpoint has the limit, and an operator may set that of UDP."""
+    [service] = build(plan(plugin(None, Built().datagram), listen))
+    [listener] = service.listeners
+    assert isinstance(listener, DatagramListener)
+    amplification = listener.channel._amplification
+    assert (amplification.factor if amplification is not None else None) == limit

@@ -24,7 +24,14 @@ from myserv.events import (
     ProtocolRaised,
 )
 from myserv.interfaces import IDrainable
-from myserv.server.listener import STOP_GRACE, ConnectionFactory, Listener, State, StreamListener
+from myserv.server.listener import (
+    ABANDON,
+    STOP_GRACE,
+    ConnectionFactory,
+    Listener,
+    State,
+    StreamListener,
+)
 from myserv.testing import MemoryEndpoint, MemoryPeer, RecordingObserver, SteppedReactor
 
 
@@ -320,14 +327,86 @@ class TestStop:
         assert len(stage.observer.ofType(ListenerStopped)) == 1
 
     def test_startWhileStopping(self, stage: Stage) -> None:
-        """It has to be stopped before it starts again."""
-        stage.listener.stop()
-        with pytest.raises(RuntimeError, match="cannot start"):
-            stage.listener.start()
+        """It starts again when it has stopped."""
+        stage.connect()
+        stopped = stage.listener.stop()
+        started = stage.listener.start()
         with pytest.raises(RuntimeError):
             stage.listener.suspend()
+        assert (result(stopped), result(started)) == (NOTHING, NOTHING)
         stage.reactor.settle()
+        assert result(started) is None
+        assert state(stage.listener) is State.LISTENING
+        assert not stage.connect().closed
+
+    def test_startTwice(self, stage: Stage) -> None:
+        """What is open is not opened again."""
+        with pytest.raises(RuntimeError, match="cannot start"):
+            stage.listener.start()
+
+    def test_producerThatRaises(self) -> None:
+        """A bug in whoever writes keeps no connection, and no stop waits for it."""
+
+        class Stuck(Protocol):
+            transport: Any
+
+            def connectionMade(self) -> None:
+                self.transport.registerProducer(self, True)
+
+            def stopProducing(self) -> None:
+                raise ValueError("not now")
+
+        stage = Stage(Quiet.forProtocol(Stuck))
         stage.start()
+        peers = [stage.connect(), stage.connect()]
+        peers[0].close()
+        stage.reactor.settle()
+        assert len(stage.listener.connections) == 1
+        stopped = stage.listener.stop()
+        stage.reactor.advance(STOP_GRACE)
+        assert result(stopped) is None
+        during = [each.during for each in stage.observer.ofType(ProtocolRaised)]
+        assert during == ["stopProducing"] * 2
+        assert peers[1].closed
+
+    def test_connectionThatCannotBeCut(self, stage: Stage) -> None:
+        """Is given up, and the others are cut all the same."""
+        for _ in range(2):
+            stage.connect().pauseReading(window=1)
+        broken, other = stage.listener.connections
+        for connection in (broken, other):
+            connection.write(b"much")
+
+        def refuse() -> None:
+            raise OSError("no")
+
+        broken.abortConnection = refuse  # type: ignore[method-assign]
+        stopped = stage.listener.stop()
+        stage.reactor.advance(STOP_GRACE)
+        assert list(stage.listener.connections) == [broken]
+        assert result(stopped) is NOTHING
+        stage.reactor.advance(ABANDON)
+        assert result(stopped) is None
+        assert [each.during for each in stage.observer.ofType(ProtocolRaised)] == [
+            "abortConnection"
+        ]
+        del broken.abortConnection
+        broken.abortConnection()
+        stage.reactor.settle()
+
+    def test_protocolThatExits(self) -> None:
+        """An exit is a bug like any other."""
+
+        class Quitter(Protocol):
+            def connectionLost(self, reason: object = None) -> None:
+                raise SystemExit(1)
+
+        stage = Stage(Quiet.forProtocol(Quitter))
+        stage.start()
+        stage.connect().close()
+        stage.reactor.settle()
+        assert not stage.listener.connections
+        assert [each.during for each in stage.observer.ofType(ProtocolRaised)] == ["connectionLost"]
 
     def test_whileStarting(self) -> None:
         """A listener that is about to open closes as soon as it is open."""

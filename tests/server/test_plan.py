@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 from attrs import frozen
-from twisted.internet.protocol import DatagramProtocol, Protocol
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 
 from myserv.config.model import ServiceConfig
 from myserv.endpoints.kind import Kind
@@ -34,7 +34,9 @@ class Options:
 BOTH = ProtocolPlugin("both", "", stream=Protocol, datagram=DatagramProtocol)
 STREAM = ProtocolPlugin("stream", "", stream=Protocol)
 DATAGRAM = ProtocolPlugin("datagram", "", datagram=DatagramProtocol)
-OPTIONS = ProtocolPlugin("options", "", stream=Protocol, optionsType=Options)
+OPTIONS = ProtocolPlugin(
+    "options", "", factory=lambda context, options: Factory(), optionsType=Options
+)
 
 
 class Known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import socket
@@ -22,6 +23,7 @@ from cryptography import x509
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.threads import deferToThread
 
+from myserv.endpoints import unix
 from myserv.endpoints.grammar import quote
 from myserv.endpoints.kind import Kind
 from tests.endpoints.certificates import authority, intermediate, issue
@@ -853,3 +855,49 @@ async def test_ssl(answer: EchoFactory, root: Path, tmp_path: Path) -> None:
         assert shown.names == ["CN=a.example", "CN=An intermediate"]
         assert shown.verified
         assert "GREETING" in shown.output
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest_twisted.ensureDeferred
+async def test_oneAtATimeLooksAtAPath(
+    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A socket that is bound and does not listen yet is not taken for a stale one."""
+    path = tmp_path / "sock"
+    seen: list[bool] = []
+
+    def look(removed: str, socketType: socket.SocketKind) -> None:
+        # Another server that comes now has to wait for the lock.
+        other = os.open(tmp_path, os.O_RDONLY)
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            seen.append(True)
+        finally:
+            os.close(other)
+
+    monkeypatch.setattr(unix, "_removeStale", look)
+    async with serving(unixText(kind, path)):
+        assert seen == [True]
+        other = os.open(tmp_path, os.O_RDONLY)
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(other)
+
+
+@pytest_twisted.ensureDeferred
+async def test_aLockThatIsHeld(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever holds the directory's lock for good is no reason not to serve."""
+    monkeypatch.setattr(unix, "_LOCK_PAUSE", 0)
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    async with serving(f"unix:{tmp_path}/sock"):
+        pass
+    os.close(other)
+
+
+@pytest_twisted.ensureDeferred
+async def test_aLinkThatLeadsNowhere(tmp_path: Path) -> None:
+    """Is told as what it is."""
+    path = tmp_path / "sock"
+    path.symlink_to(tmp_path / "nothing")
+    assert "leads nowhere" in await failing(f"unix:{path}")
