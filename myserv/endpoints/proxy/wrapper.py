@@ -25,7 +25,7 @@ from myserv.endpoints.proxy import codec
 from myserv.errors import ConfigurationError, Problem
 from myserv.interfaces import IListenerContext, IStreamWrapper
 from myserv.options.declare import option
-from myserv.options.values import Duration, IPNetwork, parseIPNetwork
+from myserv.options.values import Duration, IPAddress, IPNetwork, parseIPNetwork
 
 LOCAL_PATIENCE: Final = 0.1
 """Seconds that a proxy which connects on its own behalf has to leave again before
@@ -110,9 +110,7 @@ class Trusted:
         Args:
             sources: Networks, and C{unix}.
         """
-        self._networks: list[IPNetwork] = [
-            parseIPNetwork(each) for each in sources if each != UNIX
-        ]
+        self._networks: list[IPNetwork] = [parseIPNetwork(each) for each in sources if each != UNIX]
         self._unix = UNIX in sources
 
     def __contains__(self, address: object) -> bool:
@@ -121,11 +119,14 @@ class Trusted:
             return self._unix
         if not isinstance(address, (IPv4Address, IPv6Address)):
             return False
-        host = ip_address(address.host)
-        if isinstance(host, IPv6) and host.ipv4_mapped is not None:
-            # On a socket for both families; networks are written for one.
-            host = host.ipv4_mapped
+        host = _unmapped(ip_address(address.host))
         return any(host in network for network in self._networks)
+
+
+def _unmapped(host: IPAddress) -> IPAddress:
+    # On a socket for both families; networks are written for one.
+    mapped = host.ipv4_mapped if isinstance(host, IPv6) else None
+    return host if mapped is None else mapped
 
 
 class ProxyLayer(Layer):
@@ -187,11 +188,20 @@ class ProxyLayer(Layer):
         if header.source is not None and header.destination is not None:
             self._peer = _twistedAddress(header.source, header.transport)
             self._host = _twistedAddress(header.destination, header.transport)
-        elif not self._rest:
+        if not self._rest and self._isLocal(header.source):
             assert self._deadline is not None
             self._deadline.reset(LOCAL_PATIENCE)
-            return
-        self._build()
+        else:
+            self._build()
+
+    def _isLocal(self, source: codec.Address | None) -> bool:
+        # Version 1 has no word for it: there a proxy names itself (section 2.1).
+        if not isinstance(source, codec.InternetAddress):
+            return source is None
+        peer = self.transport.getPeer()
+        return source.port == getattr(peer, "port", None) and _unmapped(source.host) == _unmapped(
+            ip_address(peer.host)
+        )
 
     def _tookTooLong(self) -> None:
         if self.proxyHeader is None:

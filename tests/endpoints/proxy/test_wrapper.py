@@ -42,6 +42,7 @@ from myserv.testing import (
     SteppedReactor,
     chunkings,
 )
+from myserv.testing.stream import FIRST_PEER_PORT
 from tests.endpoints.certificates import issue
 from tests.endpoints.proxy.writer import fromText, writeBinary, writeBlock, writeLine
 
@@ -414,7 +415,17 @@ def test_whoLeavesWithinTheHeader(stage: Stage, leave: Callable[[MemoryPeer], No
 
 
 @pytest.mark.parametrize("leave", [MemoryPeer.close, MemoryPeer.abort, MemoryPeer.closeWrite])
-@pytest.mark.parametrize("header", [LOCAL, b"PROXY UNKNOWN\r\n"], ids=["local", "unknown"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        LOCAL,
+        b"PROXY UNKNOWN\r\n",
+        # What HAProxy sends of version 1, and would to a socket for both families.
+        writeLine(fromText(BALANCER, FIRST_PEER_PORT), fromText("198.51.100.1", 7000)),
+        writeLine(fromText(f"::ffff:{BALANCER}", FIRST_PEER_PORT), fromText("::1", 7000)),
+    ],
+    ids=["local", "unknown", "itself", "itself, mapped"],
+)
 def test_aHealthCheckWithAHeader(
     stage: Stage, header: bytes, leave: Callable[[MemoryPeer], None]
 ) -> None:
@@ -426,6 +437,15 @@ def test_aHealthCheckWithAHeader(
     assert stage.observer.events == []
     assert stage.factory.built == []
     assert stage.reactor.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize(
+    ("host", "port"), [(BALANCER, FIRST_PEER_PORT + 1), ("192.0.2.2", FIRST_PEER_PORT)]
+)
+def test_aClientAtTheBalancer(stage: Stage, host: str, port: int) -> None:
+    """Of whom it tells on the same machine, or at the same port, nobody waits."""
+    stage.speak(writeLine(fromText(host, port), fromText("198.51.100.1", 7000)))
+    assert stage.factory.addresses == [IPv4Address("TCP", host, port)]
 
 
 def test_aHealthCheckThatWaitsForAGreeting() -> None:
