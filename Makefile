@@ -7,7 +7,9 @@ BIN := $(VENV)/bin
 # The real clients that tests/wire talks to us with: program:debian-package.
 CLIENTS := \
 	curl:curl \
+	haproxy:haproxy \
 	nc:netcat-openbsd \
+	nginx:libnginx-mod-stream \
 	openssl:openssl \
 	socat:socat
 
@@ -16,7 +18,7 @@ INSTALLED := pyproject.toml $(wildcard twisted_plugins/*.py)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint clients bench docs clean
+.PHONY: help run test lint clients fuzz bench docs clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' Makefile | expand -t 10
@@ -52,6 +54,9 @@ clients: ## Have the real clients that the tests use.
 		echo "    sudo apt-get install$$missing" >&2; \
 		exit 1; \
 	fi
+
+fuzz: $(VENV)/.test ## Try 100,000 mutated inputs on each parser of what peers send.
+	$(BIN)/python -m tests.fuzz
 
 bench: $(VENV)/.test ## Measure side by side with peers.
 	$(BIN)/python -m bench
