@@ -178,7 +178,10 @@ class WebSocketLayer(Layer):
                         break
             self._interrupted = self._paused
         except ParseFailed as error:
-            self._fail(error.code, f"the peer broke the protocol: {error}")
+            if error.code is CloseReason.MESSAGE_TOO_BIG:
+                self._tooLarge()
+            else:
+                self._fail(error.code, f"the peer broke the protocol: {error}")
         finally:
             self._delivering = False
 
@@ -203,10 +206,7 @@ class WebSocketLayer(Layer):
         piece = payload.encode() if isinstance(payload, str) else payload
         self._size += len(piece)
         if self._size > self._options.maxMessage:
-            self._fail(
-                CloseReason.MESSAGE_TOO_BIG,
-                f"a message has more than {self._options.maxMessage}",
-            )
+            self._tooLarge()
             return
         if frame.message_finished:
             self._size = 0
@@ -222,6 +222,10 @@ class WebSocketLayer(Layer):
             if frame.message_finished:
                 message, self._message = bytes(self._message), bytearray()
                 self.upper.messageReceived(message.decode() if isText else message)
+
+    def _tooLarge(self) -> None:
+        limit = self._options.maxMessage
+        self._fail(CloseReason.MESSAGE_TOO_BIG, f"a message has more than {limit}")
 
     # Reading stops and goes on.
 
