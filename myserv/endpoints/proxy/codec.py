@@ -182,6 +182,9 @@ class Details:
     raw: tuple[TLV, ...] = ()
 
 
+_NOTHING: Final = Details()
+
+
 @frozen
 class Header:
     """
@@ -203,7 +206,7 @@ class Header:
     transport: Transport = Transport.UNSPEC
     source: Address | None = None
     destination: Address | None = None
-    details: Details = Details()
+    details: Details = _NOTHING
 
 
 class HeaderParser:
@@ -406,7 +409,7 @@ def _split(data: bytes, position: int) -> Iterator[tuple[int, int, bytes]]:
 
 def _parseDetails(whole: bytes, position: int) -> Details:
     if position == len(whole):
-        return Details()
+        return _NOTHING
     raw = []
     checksum = None
     for kind, start, value in _split(whole, position):

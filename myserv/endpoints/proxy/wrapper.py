@@ -144,7 +144,8 @@ class ProxyLayer(Layer):
         super().__init__(factory, address, timeout)
         self.proxyHeader: codec.Header | None = None
         self._trusted = trusted
-        self._parser = codec.HeaderParser()
+        # Until the header is there: what lasts should be small.
+        self._parser: codec.HeaderParser | None = codec.HeaderParser()
         self._peer: Any = None
         self._host: Any = None
         # What came behind the header, as long as what is above does not take it.
@@ -166,8 +167,8 @@ class ProxyLayer(Layer):
         """
         Read the header.  From then on bytes do not come here, see L{_handOn}.
         """
-        if self.proxyHeader is None:
-            self._readHeader(data)
+        if self._parser is not None:
+            self._readHeader(self._parser, data)
             return
         self._rest += data
         if self.upper is None:
@@ -175,16 +176,17 @@ class ProxyLayer(Layer):
         else:
             self._handOn()
 
-    def _readHeader(self, data: bytes) -> None:
+    def _readHeader(self, parser: codec.HeaderParser, data: bytes) -> None:
         try:
-            header = self._parser.receiveData(data)
+            header = parser.receiveData(data)
         except codec.HeaderError as error:
             self.handshakeFailed(str(error))
             return
         if header is None:
             return
         self.proxyHeader = header
-        self._rest = self._parser.rest
+        self._rest = parser.rest
+        self._parser = None
         if header.source is not None and header.destination is not None:
             self._peer = _twistedAddress(header.source, header.transport)
             self._host = _twistedAddress(header.destination, header.transport)
@@ -235,7 +237,7 @@ class ProxyLayer(Layer):
         if self._resuming is not None:
             self._resuming.cancel()
             self._resuming = None
-        if self.proxyHeader is not None or not self._parser.started:
+        if self._parser is None or not self._parser.started:
             # Where there is no protocol yet, it was a health check: one comes every
             # few seconds, and is no fact worth telling.
             self._failed = True
