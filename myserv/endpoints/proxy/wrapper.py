@@ -54,11 +54,17 @@ class ProxyOptions:
         for index, text in enumerate(self.sources):
             try:
                 if text != UNIX:
-                    parseIPNetwork(text)
+                    _network(text)
             except ValueError as error:
                 problems.append(Problem(str(error), ("from", index)))
         if problems:
             raise ConfigurationError(problems)
+
+
+def _network(text: str) -> IPNetwork:
+    # An address in brackets needs no backslashes in an endpoint string.
+    bracketed = text.startswith("[") and text.endswith("]")
+    return parseIPNetwork(text[1:-1] if bracketed else text)
 
 
 @implementer(IStreamWrapper)
@@ -110,7 +116,7 @@ class Trusted:
         Args:
             sources: Networks, and C{unix}.
         """
-        self._networks: list[IPNetwork] = [parseIPNetwork(each) for each in sources if each != UNIX]
+        self._networks = [_network(each) for each in sources if each != UNIX]
         self._unix = UNIX in sources
 
     def __contains__(self, address: object) -> bool:

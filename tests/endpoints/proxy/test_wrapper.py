@@ -175,6 +175,13 @@ def test_options() -> None:
     assert str(endpoint) == r"proxy:from=10.0.0.0/8,127.0.0.1,\:\:1,unix:timeout=3s:tcp:80"
 
 
+def test_anAddressInBrackets() -> None:
+    """It needs no backslashes, as with every other prefix."""
+    endpoint = parseEndpoint("proxy:from=[::1]:tcp:80")
+    assert str(endpoint) == "proxy:from=[::1]:tcp:80"
+    assert ipv6("::1") in Trusted(endpoint.layers[0].options.sources)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -231,6 +238,7 @@ def ipv6(host: str) -> IPv6Address:
         (("127.0.0.1",), ipv4("127.0.0.2"), False),
         (("2001:db8::/32",), ipv6("2001:db8::1"), True),
         (("2001:db8::/32",), ipv6("2001:db9::1"), False),
+        (("[2001:db8::1]",), ipv6("2001:db8::1"), True),
         (("fe80::/10",), ipv6("fe80::1%eth0"), True),
         # A tcp6 socket has clients over IPv4 as well.
         (("10.0.0.0/8",), ipv6("::ffff:10.0.0.1"), True),
