@@ -24,6 +24,15 @@ MAXIMUM_DATAGRAM: Final = 65536
 what is longer than the buffer is cut off without a word; Twisted reads 8192."""
 
 
+AMPLIFICATION: Final = 3.0
+"""How many times what it sent a source may be sent (RFC 9000, section 8.1)."""
+
+_AMPLIFICATION_HELP: Final = (
+    "how many times what it sent a source may be sent before it has proved its address; "
+    "0 takes the limit away, and lets forged sources aim what is sent at anybody"
+)
+
+
 @frozen
 class UDPOptions:
     """What may follow C{udp:}."""
@@ -35,6 +44,7 @@ class UDPOptions:
         "", help="the address to bind; empty for every IPv4 address", positional=True
     )
     reusePort: bool = option(False, help="share the port with other processes (SO_REUSEPORT)")
+    amplification: float = option(AMPLIFICATION, help=_AMPLIFICATION_HELP, minimum=0)
 
     def __attrs_post_init__(self) -> None:
         checkInterface(self.interface, hostname=False)
@@ -49,6 +59,7 @@ class UDP6Options:
     )
     interface: str = option("::", help="the address to bind", positional=True)
     reusePort: bool = option(False, help="share the port with other processes (SO_REUSEPORT)")
+    amplification: float = option(AMPLIFICATION, help=_AMPLIFICATION_HELP, minimum=0)
 
     def __attrs_post_init__(self) -> None:
         checkInterface(self.interface, hostname=False)

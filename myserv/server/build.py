@@ -18,6 +18,7 @@ from myserv.endpoints.kind import Kind
 from myserv.errors import ConfigurationError, KeyPath, ListenError, PluginError, Problem
 from myserv.events import Event
 from myserv.interfaces import IDatagramProtocolPlugin, IServerContext
+from myserv.server.amplification import FACTOR
 from myserv.server.context import ServiceContext
 from myserv.server.datagram import DatagramListener
 from myserv.server.listener import Listener, StreamListener
@@ -176,9 +177,17 @@ def _datagramListener(
             resources.emit,
             planned.endpoint.wrapProtocol,
             answersAnything=plugin.answersAnything,
+            amplification=_amplificationOf(planned),
+            provesAddress=planned.endpoint.provesAddress,
         )
     except ConfigurationError as error:
         raise _inEndpoint(error, planned) from None
+
+
+def _amplificationOf(planned: PlannedEndpoint) -> float:
+    # Not every place has the key: a UNIX socket does not need it.
+    options = getattr(planned.endpoint.place, "options", None)
+    return float(getattr(options, "amplification", FACTOR))
 
 
 def _inEndpoint(error: ConfigurationError, planned: PlannedEndpoint) -> ConfigurationError:

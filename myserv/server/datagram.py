@@ -11,13 +11,20 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.interfaces import IListeningPort, IUDPTransport
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from myserv.events import DatagramsDropped, Event, Peer, ProtocolRaised
-from myserv.interfaces import IDatagramServerEndpoint, IListenerContext
+from myserv.interfaces import (
+    IDatagramServerEndpoint,
+    IDatagramTransport,
+    IDrainable,
+    IListenerContext,
+    IPeerObserver,
+)
+from myserv.server.amplification import FACTOR, IPV4_HEADERS, Account, Amplification
 from myserv.server.listener import STOP_GRACE, Listener
 from myserv.server.reflection import (
     LOOPING_PORTS,
@@ -29,6 +36,12 @@ from myserv.server.reflection import (
 DROP_REPORT_INTERVAL: Final = 10.0
 """Seconds between two events about datagrams dropped for one reason: a flood
 must not become a flood of events."""
+
+AMPLIFIES: Final = "it would be more than "
+"""How the reason begins for which an answer to an unproved address is dropped."""
+
+_REFUSED: Final = Account(IPV4_HEADERS)
+"""Of a stranger for whom nothing is left."""
 
 
 def _bare(context: IListenerContext, protocol: DatagramProtocol) -> DatagramProtocol:
@@ -53,6 +66,8 @@ class DatagramListener(Listener):
         wrap: Callable[[IListenerContext, DatagramProtocol], DatagramProtocol] = _bare,
         *,
         answersAnything: bool = False,
+        amplification: float = FACTOR,
+        provesAddress: bool = False,
         ownSockets: OwnSockets = OWN_SOCKETS,
     ) -> None:
         """
@@ -66,6 +81,10 @@ class DatagramListener(Listener):
             wrap: Puts the endpoint's wrappers between the channel and the wire.
             answersAnything: The protocol is one that a forged source could
                 talk into a loop.
+            amplification: How many times what it sent a source may be sent
+                before it has proved its address; 0: any number of times.
+            provesAddress: The endpoint's layers have seen to it that a
+                datagram is from where it says.
             ownSockets: The datagram sockets of this process.
         """
         super().__init__(service, endpoint, reactor, emit)
@@ -73,8 +92,11 @@ class DatagramListener(Listener):
         self._ownSockets = ownSockets
         self._unstarted: Deferred[Any] | None = None
         unanswered = UNANSWERED_PORTS if answersAnything else LOOPING_PORTS
-        self.channel = DatagramChannel(self, protocol, unanswered, ownSockets)
-        self._outermost = wrap(self, self.channel)
+        limit = Amplification(amplification, reactor.seconds) if amplification else None
+        self.channel = DatagramChannel(
+            self, protocol, unanswered, ownSockets, None if provesAddress else limit, provesAddress
+        )
+        self._outermost: Any = wrap(self, self.channel)
 
     def _open(self) -> Deferred[IListeningPort]:
         return self._opener.listen(self._outermost).addCallback(self._checkStart)
@@ -103,6 +125,9 @@ class DatagramListener(Listener):
 
     def _close(self, grace: float) -> None:
         self._ownSockets.remove(self.address)
+        # While there still is a socket to say goodbye through.
+        if IDrainable.providedBy(self._outermost):
+            self._outermost.drainRequested(0.0)
         super()._close(grace)
 
     def _finish(self, grace: float) -> Deferred[None]:
@@ -110,11 +135,13 @@ class DatagramListener(Listener):
         return succeed(None)
 
 
-@implementer(IUDPTransport)
+@implementer(IDatagramTransport, IDrainable, IPeerObserver)
 class DatagramChannel(DatagramProtocol):
     """
-    Counts datagrams, keeps unanswerable ones from the protocol, and sends.
+    Counts datagrams, keeps unanswerable ones from the protocol, and sends what
+    is no amplification.
 
+    @ivar protocol: The service's protocol.
     @ivar startFailure: What the protocol raised when it was to start.
     @ivar datagramsReceived: Handed to the protocol so far.
     @ivar datagramsSent: Written by the protocol so far.
@@ -130,11 +157,24 @@ class DatagramChannel(DatagramProtocol):
         protocol: DatagramProtocol,
         unanswered: frozenset[int],
         ownSockets: OwnSockets,
+        amplification: Amplification | None = None,
+        provesAddress: bool = False,
     ) -> None:
         self._listener = listener
-        self._protocol = protocol
+        self.protocol = protocol
         self._unanswered = unanswered
         self._ownSockets = ownSockets
+        self._amplification = amplification
+        self._provesAddress = provesAddress
+        # What a datagram costs is counted here, without a call more than needed.
+        self._findAccount: Callable[[Any], Account | None] | None = None
+        if amplification is not None:
+            self._factor = amplification.factor
+            self._findAccount = amplification.accounts.young.get
+            self._openAccount = amplification.open
+        # The last datagram's, because most answers are to that one.
+        self._source: object = self
+        self._account: Account | None = None
         self._connected = False
         self.startFailure: Failure | None = None
         self._drops: dict[str, _Drops] = {}
@@ -159,14 +199,14 @@ class DatagramChannel(DatagramProtocol):
         self._connected = False
         super().makeConnection(transport)
         # Twisted would log that the protocol starts; our own event says it.
-        self._protocol.noisy = False
+        self.protocol.noisy = False
         self.startFailure = None
         try:
-            self._protocol.makeConnection(self)
+            self.protocol.makeConnection(self)
         except Exception:  # noqa: BLE001 - the author's bug, which keeps the listener closed
             self.startFailure = Failure()
             # It never started, so it is not stopped; it may be tried again.
-            self._protocol.transport = None
+            self.protocol.transport = None
 
     def doStop(self) -> None:
         """
@@ -192,24 +232,45 @@ class DatagramChannel(DatagramProtocol):
             addr: C{(host, port)}, or the path of a UNIX socket, C{None} or
                 empty where the sender bound none.
         """
+        size = len(datagram)
         if type(addr) is tuple:
             port = addr[1]
             if port in self._unanswered:
-                self._dropped("it came from a port that services answer from", addr)
+                self.countDropped("it came from a port that services answer from", addr)
                 return
             if port in self._ownSockets.ports and self._ownSockets.sent(addr):
-                self._dropped("it came from a socket of this server", addr)
+                self.countDropped("it came from a socket of this server", addr)
                 return
+            findAccount = self._findAccount
+            if findAccount is not None:
+                account = findAccount(addr) or self._openAccount(addr)
+                account.credit += self._factor * (size + account.headers)
+                self._source = addr
+                self._account = account
         self.datagramsReceived += 1
-        self.bytesReceived += len(datagram)
+        self.bytesReceived += size
         try:
-            self._protocol.datagramReceived(datagram, addr)
+            self.protocol.datagramReceived(datagram, addr)
         except Exception:  # noqa: BLE001 - the author's bug, which costs this datagram only
             self._raised("datagramReceived", addr)
 
-    def _call(self, name: str) -> None:
+    def peerLost(self, peer: Peer) -> None:
+        """
+        A layer between us and the wire has ended its association with a peer.
+        """
+        if IPeerObserver.providedBy(self.protocol):
+            self._call("peerLost", peer)
+
+    def drainRequested(self, deadline: float) -> None:
+        """
+        The port is about to be closed.
+        """
+        if IDrainable.providedBy(self.protocol):
+            self._call("drainRequested", deadline)
+
+    def _call(self, name: str, *arguments: object) -> None:
         try:
-            getattr(self._protocol, name)()
+            getattr(self.protocol, name)(*arguments)
         except Exception:  # noqa: BLE001 - the author's bug, which costs nobody anything
             self._raised(name, None)
 
@@ -221,7 +282,8 @@ class DatagramChannel(DatagramProtocol):
 
     def write(self, packet: bytes, addr: Any = None) -> None:
         """
-        Send a datagram; one that the system will not take is counted.
+        Send a datagram; one that the system will not take is counted, and so is
+        one that is too much for a source that has not proved its address.
 
         Args:
             packet: The whole datagram.
@@ -231,15 +293,65 @@ class DatagramChannel(DatagramProtocol):
             MessageLengthError: It is larger than any datagram can be.
         """
         if not addr and not self._connected:
-            self._dropped("the sender left no address to answer to", addr)
+            self.countDropped("the sender left no address to answer to", addr)
             return
+        size = cost = len(packet)
+        account = self._account if addr is self._source else self._accountOf(addr, size)
+        if account is not None:
+            cost += account.headers
+            if account.credit < cost:
+                self._tooMuch(account, addr)
+                return
+            account.credit -= cost
         try:
             self._port.write(packet, addr)
         except OSError as error:
-            self._dropped(f"it could not be sent: {error.strerror}", addr)
+            self.countDropped(f"it could not be sent: {error.strerror}", addr)
         else:
             self.datagramsSent += 1
-            self.bytesSent += len(packet)
+            self.bytesSent += size
+
+    def _accountOf(self, addr: Any, size: int) -> Account | None:
+        amplification = self._amplification
+        # A UNIX socket's name is the system's word, and without an address the
+        # port is connected to a peer of the protocol's own choice.
+        if amplification is None or type(addr) is not tuple:
+            return None
+        account = amplification.find(addr)
+        if account is not None:
+            return account
+        return None if amplification.permitsStranger(size) else _REFUSED
+
+    def _tooMuch(self, account: Account, addr: Peer) -> None:
+        self.countDropped(
+            "it was for an address that has sent nothing, and too much was for such"
+            if account is _REFUSED
+            else f"{AMPLIFIES}{self._factor:g} times what its source sent, "
+            "which has not proved its address",
+            addr,
+        )
+
+    def addressProved(self, addr: Peer) -> None:
+        """
+        An address is its sender's: what it is sent is no longer limited.
+        """
+        if self._amplification is not None and isinstance(addr, tuple):
+            self._amplification.prove(addr)
+
+    def isAddressProved(self, addr: Peer) -> bool:
+        """
+        Say whether an address is known to be its sender's.
+        """
+        if self._provesAddress or not isinstance(addr, tuple):
+            return bool(addr)
+        return self._amplification is not None and self._amplification.isProved(addr)
+
+    def forgetAddress(self, addr: Peer) -> None:
+        """
+        An address may be somebody else's now: it has to prove itself again.
+        """
+        if self._amplification is not None and isinstance(addr, tuple):
+            self._amplification.forget(addr)
 
     def connect(self, host: str, port: int) -> None:
         """
@@ -247,6 +359,8 @@ class DatagramChannel(DatagramProtocol):
         """
         self._connected = True
         self._port.connect(host, port)
+        # It is the protocol's own choice.
+        self.addressProved((host, port))
 
     def writeSequence(self, iovec: Iterable[bytes], addr: Any = None) -> None:
         """
@@ -262,7 +376,14 @@ class DatagramChannel(DatagramProtocol):
 
     # Counting what is lost.
 
-    def _dropped(self, reason: str, peer: Peer) -> None:
+    def countDropped(self, reason: str, peer: Peer) -> None:
+        """
+        Count a datagram that was not delivered, or not sent.
+
+        Args:
+            reason: Why, in a few words: few reasons, and no peer's bytes.
+            peer: Its source or destination.
+        """
         drops = self._drops.setdefault(reason, _Drops())
         drops.count += 1
         drops.peer = peer

@@ -11,8 +11,9 @@ from typing import Final
 from attrs import frozen
 from twisted.cred.portal import Portal
 
-from myserv.events import ProtocolRaised
+from myserv.events import DatagramsDropped, ProtocolRaised
 from myserv.interfaces import IDatagramProtocolPlugin, IProtocolPlugin
+from myserv.server.datagram import AMPLIFIES
 from myserv.testing.conversation import Exchange, caseName, cuts, shorten
 from myserv.testing.datagram import MAX_DATAGRAM, MemoryDatagramPeer
 from myserv.testing.hosting import MemoryServer, hostPlugin
@@ -22,6 +23,9 @@ from myserv.testing.stream_checks import PATIENCE
 LOOP_ROUNDS: Final = 8
 """How often a protocol may answer its own answers before it is taken for one
 that always does."""
+
+SILENCE: Final = 3600.0
+"""Seconds after which any session is over that is ever to end."""
 
 _REFLECTORS: Final = (("192.0.2.1", 7), ("192.0.2.1", 53), ("192.0.2.1", 123), ("192.0.2.1", 1900))
 
@@ -42,6 +46,7 @@ def checkDatagramPlugin(
     *,
     portal: Portal | None = None,
     isolated: bool = True,
+    provesAddress: bool = False,
 ) -> None:
     """
     Check that a protocol over datagrams can be served.
@@ -49,8 +54,9 @@ def checkDatagramPlugin(
     Each datagram is answered by one or, where C{expects} is empty, by none;
     empty, largest and damaged ones raise nothing, sources without a name
     neither; a protocol that would answer its own answers says so
-    (C{answersAnything}) and is then kept from reflectors; the server stops and
-    starts again; nothing is left behind.
+    (C{answersAnything}) and is then kept from reflectors; no answer is more than
+    a source may be sent that has not proved its address; a peer may be silent
+    for long; the server stops and starts again; nothing is left behind.
 
     Args:
         plugin: What to check.
@@ -58,13 +64,17 @@ def checkDatagramPlugin(
         options: As for L{hostPlugin}.
         portal: As for L{hostPlugin}.
         isolated: Peers know nothing of each other.
+        provesAddress: As for L{hostPlugin}: it is meant to be served through
+            C{dtls} only.
 
     Raises:
         AssertionError: The protocol does not pass.
     """
     if not IDatagramProtocolPlugin.providedBy(plugin):
         raise AssertionError(f"{plugin.name} has no protocol over datagrams")
-    host = functools.partial(hostPlugin, plugin, options, portal=portal)
+    host = functools.partial(
+        hostPlugin, plugin, options, portal=portal, provesAddress=provesAddress
+    )
     for case in _CASES:
         if case is _twoPeers and not isolated:
             continue
@@ -103,6 +113,9 @@ class _Check:
         right = len(received) == 1 and exchange.answeredBy(received[0]) if wanted else not received
         if not right:
             self.sound(server)
+            for drop in server.observer.ofType(DatagramsDropped):
+                if drop.reason.startswith(AMPLIFIES):
+                    raise self.fail(f"its answer to {shorten(exchange.sends)}: {drop.reason}")
             raise self.fail(exchange.describe(received))
 
     def finish(self, server: MemoryServer) -> None:
@@ -200,6 +213,16 @@ def _reflectors(check: _Check) -> None:
     check.finish(server)
 
 
+def _silence(check: _Check) -> None:
+    """A peer is silent for long, and comes back."""
+    server = check.host()
+    peer = server.datagramPeer()
+    check.converse(server, peer)
+    server.advance(SILENCE)
+    check.converse(server, peer)
+    check.finish(server)
+
+
 def _restart(check: _Check) -> None:
     """The server stops and starts again."""
     server = check.host()
@@ -229,5 +252,6 @@ _CASES: Final = (
     _unsendable,
     _loops,
     _reflectors,
+    _silence,
     _restart,
 )

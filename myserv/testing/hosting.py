@@ -61,6 +61,8 @@ class MemoryServer:
         context: IServerContext,
         reactor: SteppedReactor,
         observer: RecordingObserver,
+        *,
+        provesAddress: bool = False,
     ) -> None:
         """
         See L{hostPlugin}, which makes and starts one.
@@ -90,6 +92,7 @@ class MemoryServer:
                 reactor,
                 context.emit,
                 answersAnything=plugin.answersAnything,
+                provesAddress=provesAddress,
                 # Another test's servers are no sockets of this one.
                 ownSockets=OwnSockets(),
             )
@@ -169,6 +172,7 @@ def hostPlugin(
     reactor: SteppedReactor | None = None,
     portal: Portal | None = None,
     directory: Path | None = None,
+    provesAddress: bool = False,
 ) -> MemoryServer:
     """
     Serve a plugin in memory::
@@ -188,6 +192,8 @@ def hostPlugin(
         portal: Where peers log in.
         directory: Where the server keeps files; when omitted, a temporary
             directory that is made when it is needed and goes with the server.
+        provesAddress: No datagram comes from where it does not say, as through
+            C{dtls}: answers may be of any size.
 
     Returns:
         The server, started.
@@ -203,7 +209,14 @@ def hostPlugin(
     context = ServiceContext(
         name or plugin.name, reactor, Observers(observer).emit, directory, portal
     )
-    server = MemoryServer(plugin, _optionsOf(plugin, options), context, reactor, observer)
+    server = MemoryServer(
+        plugin,
+        _optionsOf(plugin, options),
+        context,
+        reactor,
+        observer,
+        provesAddress=provesAddress,
+    )
     if temporary is not None:
         weakref.finalize(server, shutil.rmtree, temporary, ignore_errors=True)
     server.start()

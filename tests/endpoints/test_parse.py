@@ -339,7 +339,9 @@ def test_optionsHaveTheirDefaults() -> None:
     assert str(options("tcp:80")) == (
         "TCPOptions(port=80, interface='', backlog=4096, reusePort=False)"
     )
-    assert str(options("udp6:80")) == "UDP6Options(port=80, interface='::', reusePort=False)"
+    assert str(options("udp6:80")) == (
+        "UDP6Options(port=80, interface='::', reusePort=False, amplification=3.0)"
+    )
     assert str(options("unix:/x")) == (
         "UNIXOptions(address='/x', mode='666', backlog=4096, lockfile=True)"
     )
@@ -594,7 +596,9 @@ ERRORS = {
         'tcp does not know what to do with "extra": '
         "without a name it takes port, interface, backlog"
     ),
-    "udp:80:backlog=5": 'udp has no key "backlog"; there is interface, port, reusePort',
+    "udp:80:backlog=5": (
+        'udp has no key "backlog"; there is amplification, interface, port, reusePort'
+    ),
     "unix": "unix: address: is required: the path of the socket file",
     "unix:": "unix: the path of the socket file is empty",
     "unix:/x:mode=rw": (

@@ -9,6 +9,7 @@ from attrs import define, field
 from twisted.internet.protocol import DatagramProtocol
 
 from myserv.endpoints.parse import parseEndpoint
+from myserv.errors import EndpointError
 
 DATAGRAM = 65507
 """The most that fits in UDP over IPv4."""
@@ -46,3 +47,15 @@ def test_listening(text: str, port: int, interface: str) -> None:
     opened = parseEndpoint(text).openDatagram(reactor).listen(protocol)
     assert opened.result == "a port"
     assert reactor.asked == [(port, protocol, interface)]
+
+
+@pytest.mark.parametrize("text", ["udp:53:amplification=0.0", "udp6:53:amplification=1.5"])
+def test_amplification(text: str) -> None:
+    """An operator may set the limit, or do without."""
+    assert str(parseEndpoint(text)) == text
+
+
+def test_amplificationBelowNothing() -> None:
+    """A negative limit is none."""
+    with pytest.raises(EndpointError, match=r"amplification: .*the least is 0"):
+        parseEndpoint("udp:53:amplification=-1")
