@@ -6,10 +6,13 @@ BIN := $(VENV)/bin
 
 # The real clients that tests/wire talks to us with: program:debian-package.
 CLIENTS := \
+	chromium:chromium \
 	curl:curl \
 	haproxy:haproxy \
 	nc:netcat-openbsd \
 	nginx:libnginx-mod-stream \
+	node:nodejs \
+	npm:npm \
 	openssl:openssl \
 	socat:socat
 

@@ -18,6 +18,7 @@ from typing import Final
 import pytest
 
 from tests.endpoints.certificates import authority, issue
+from tests.snippets.page import WriteFile, readPage
 from tests.wire.processes import Processes, ServerProcess, freePort, waitFor
 
 pytestmark = pytest.mark.wire
@@ -70,8 +71,14 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pages() -> Iterator[int]:
-    """A web server that has the page; its port."""
+def pages(tmp_path: Path) -> Iterator[int]:
+    """
+    A web server that has the page, and those of C{tmp_path / "pages"}; its port.
+
+    A page is loaded when what it asked for has come, C{hold} among it, and that
+    comes when the page asks for C{done}.
+    """
+    shutil.copytree(HERE, tmp_path / "pages")
     done = threading.Event()
 
     class Pages(http.server.SimpleHTTPRequestHandler):
@@ -85,7 +92,7 @@ def pages() -> Iterator[int]:
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
-    handler = functools.partial(Pages, directory=str(HERE))
+    handler = functools.partial(Pages, directory=str(tmp_path / "pages"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -168,22 +175,27 @@ def test_node(processes: Processes, node: Path, certificate: Path, below: str) -
 # --- a browser ------------------------------------------------------------------
 
 
-def browse(tmp_path: Path, page: int, url: str) -> list[str]:
-    """What a browser shows of the page that connects to a URL."""
+def browse(tmp_path: Path, page: str) -> list[str]:
+    """The lines that a browser shows in the C{pre} of a page."""
     ran = subprocess.run(
         [
             *CHROMIUM,
             f"--user-data-dir={tmp_path / 'chromium'}",
-            f"http://127.0.0.1:{page}/page.html?{urllib.parse.quote(url)}",
+            page,
         ],
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
         check=False,
     )
-    shown = re.search(r'<pre id="result">(.*?)</pre>', ran.stdout, re.DOTALL)
+    shown = re.search(r"<pre[^>]*>(.*?)</pre>", ran.stdout, re.DOTALL)
     assert shown is not None, ran.stdout + ran.stderr
     return shown[1].splitlines()
+
+
+def pageFor(pages: int, url: str) -> str:
+    """The page that connects to a URL."""
+    return f"http://127.0.0.1:{pages}/page.html?{urllib.parse.quote(url)}"
 
 
 @pytest.mark.parametrize("below", ["", "tls:cert={}:"])
@@ -198,7 +210,7 @@ def test_chromium(
         f":{below.format(certificate)}tcp:{port}:{LOOPBACK}",
     )
     scheme = "wss" if below else "ws"
-    assert browse(tmp_path, pages, f"{scheme}://127.0.0.1:{port}/") == [
+    assert browse(tmp_path, pageFor(pages, f"{scheme}://127.0.0.1:{port}/")) == [
         "open permessage-deflate; client_max_window_bits=12",
         "message aß水𝄞",
         "received 300010",
@@ -211,10 +223,41 @@ def test_aForeignPage(processes: Processes, pages: int, tmp_path: Path) -> None:
     """A page of another site gets nowhere, unless the operator says so."""
     port = freePort()
     server = serve(processes, f"websocket:tcp:{port}:{LOOPBACK}")
-    assert browse(tmp_path, pages, f"ws://127.0.0.1:{port}/") == ["close 1006 false"]
+    assert browse(tmp_path, pageFor(pages, f"ws://127.0.0.1:{port}/")) == ["close 1006 false"]
     output = server.stop().output
     assert "403: pages of this origin may not connect" in output
     assert "Traceback" not in output
+
+
+TYPING: Final = """
+<img src="hold" alt="">
+<script>
+  socket.addEventListener("open", () => {
+    form.elements[0].value = "hello";
+    form.requestSubmit();
+  });
+  socket.addEventListener("message", () => fetch("done"));
+</script>
+"""
+"""What does as a reader would, at the end of the page that the how-to shows."""
+
+
+def test_theHowTo(processes: Processes, pages: int, tmp_path: Path) -> None:
+    """Its chat is one, in a browser."""
+    howTo = Path(__file__).parent.parent.parent / "docs" / "howto" / "websocket.md"
+    files = {
+        each.name: each.text for each in readPage(howTo.read_text()) if isinstance(each, WriteFile)
+    }
+    port = freePort()
+    (tmp_path / "chat.py").write_text(files["chat.py"])
+    page = files["chat.html"].replace("7402", str(port)) + TYPING
+    (tmp_path / "pages" / "chat.html").write_text(page)
+    server = processes.start(
+        *(*FOREGROUND, "myserv", "chat:Chat", "--listen"),
+        rf"websocket:path=/chat:origins=http\://127.0.0.1\:{pages}:tcp:{port}:{LOOPBACK}",
+    ).serving()
+    assert browse(tmp_path, f"http://127.0.0.1:{pages}/chat.html") == ["hello"]
+    gracefully(server)
 
 
 # --- HTTP -----------------------------------------------------------------------
