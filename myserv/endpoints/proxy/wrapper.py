@@ -243,10 +243,11 @@ class ProxyLayer(Layer):
         if self._resuming is not None:
             self._resuming.cancel()
             self._resuming = None
-        if self._parser is None or not self._parser.started:
-            # Where there is no protocol yet, it was a health check: one comes every
-            # few seconds, and is no fact worth telling.
+        if self.upper is None and (self._parser is None or not self._parser.started):
+            # It was a health check: one comes every few seconds, and is no fact worth
+            # telling.
             self._failed = True
+            self._endHandshake()
         self._stopDelivering()
         super().connectionLost(reason)
 

@@ -491,10 +491,10 @@ def test_aShortTimeoutIsForTheHeader() -> None:
 
 @pytest.mark.parametrize(
     ("sent", "told"),
-    [(b"", []), (LINE[:20], ["the server closed"]), (LOCAL, [])],
+    [(b"", 0), (LINE[:20], 1), (LOCAL, 0)],
     ids=["nothing", "some", "local"],
 )
-def test_theListenerStops(sent: bytes, told: list[str]) -> None:
+def test_theListenerStops(sent: bytes, told: int) -> None:
     """Whoever has no protocol yet is cut at once."""
     stage = Stage()
     peer = stage.speak(*([sent] if sent else []))
@@ -504,7 +504,7 @@ def test_theListenerStops(sent: bytes, told: list[str]) -> None:
     assert stopped == [None]
     assert peer.aborted
     assert stage.factory.built == []
-    assert stage.failures == told
+    assert len(stage.failures) == told
     stage.reactor.advance(60)
     assert stage.reactor.getDelayedCalls() == []
 
