@@ -163,7 +163,10 @@ def _act(dice: random.Random, stage: Stage) -> None:
             transport.loseConnection,
             transport.abortConnection,
             lambda: transport.write(dice.choice((b"x" * 100_000, "ß".encode(), b"\xff"))),
-            lambda: transport.sendMessage(dice.choice(("ß", b"\xff", ""))),
+            lambda: (
+                isinstance(stage.protocol, Messages)
+                and transport.sendMessage(dice.choice(("ß", b"\xff", "")))
+            ),
         )
     )
     act()

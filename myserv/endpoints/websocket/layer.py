@@ -9,7 +9,6 @@ of one that is too large ends at the limit.
 from __future__ import annotations
 
 import codecs
-import struct
 from typing import Any, Final
 
 from twisted.internet.error import ConnectionClosed, ConnectionDone
@@ -20,6 +19,7 @@ from zope.interface import implementer
 
 from myserv.endpoints.layer import Layer, LayerFactory
 from myserv.endpoints.websocket.deflate import Deflate
+from myserv.endpoints.websocket.framing import Assembly, MessageTooLarge, dataFrame, split
 from myserv.endpoints.websocket.keepalive import KeepAlive
 from myserv.endpoints.websocket.outflow import Outflow
 from myserv.endpoints.websocket.request import (
@@ -44,10 +44,6 @@ ours, and a protocol that half-closes once it was told of the peer's.  The same 
 L{myserv.endpoints.farewell.LINGER}."""
 
 _DECODER: Final = codecs.getincrementaldecoder("utf-8")
-_BINARY: Final = 0x80 | Opcode.BINARY
-_TEXT: Final = 0x80 | Opcode.TEXT
-_SHORT: Final = 126
-_MEDIUM: Final = 1 << 16
 
 
 class WebSocketClosed(ConnectionClosed):
@@ -97,11 +93,10 @@ class WebSocketLayer(Layer):
         self._outflow: Outflow | None = None
         self._keepAlive: KeepAlive | None = None
         self._compresses = False
-        self._sendsText = factory.options.frames is Frames.TEXT
-        self._decoder = _DECODER() if self._sendsText else None
-        # The message that is coming in.
-        self._size = 0
-        self._message = bytearray()
+        # Of what is written, where the stream is sent as text.
+        isText = factory.options.frames is Frames.TEXT
+        self._decoder = _DECODER() if isText else None
+        self._assembly = Assembly(factory.options.maxMessage)
         # Reading.
         self._delivering = False
         self._paused = False
@@ -200,28 +195,22 @@ class WebSocketLayer(Layer):
             self._pieceReceived(frame)
 
     def _pieceReceived(self, frame: Frame) -> None:
-        payload = frame.payload
+        payload, isLast = frame.payload, frame.message_finished
         assert not isinstance(payload, tuple)
-        isText = isinstance(payload, str)
         piece = payload.encode() if isinstance(payload, str) else payload
-        self._size += len(piece)
-        if self._size > self._options.maxMessage:
+        try:
+            self._assembly.count(piece, isLast=isLast)
+        except MessageTooLarge:
             self._tooLarge()
             return
-        if frame.message_finished:
-            self._size = 0
-        if not IMessageProtocol.providedBy(self.upper):
-            if self._sendsText and not isText:
-                self._fail(CloseReason.UNSUPPORTED_DATA, "the peer sent what is not text")
-            elif piece:
-                self.upper.dataReceived(piece)
-        elif frame.message_finished and not self._message:
-            self.upper.messageReceived(payload)
-        else:
-            self._message += piece
-            if frame.message_finished:
-                message, self._message = bytes(self._message), bytearray()
-                self.upper.messageReceived(message.decode() if isText else message)
+        if IMessageProtocol.providedBy(self.upper):
+            message = self._assembly.join(payload, piece, isLast=isLast)
+            if message is not None:
+                self.upper.messageReceived(message)
+        elif self._decoder is not None and isinstance(payload, bytes):
+            self._fail(CloseReason.UNSUPPORTED_DATA, "the peer sent what is not text")
+        elif piece:
+            self.upper.dataReceived(piece)
 
     def _tooLarge(self) -> None:
         limit = self._options.maxMessage
@@ -271,48 +260,41 @@ class WebSocketLayer(Layer):
         More than C{maxMessage} is sent as several: where messages begin and end
         says nothing in a stream.
         """
-        limit = self._options.maxMessage
+        isText = self._decoder is not None
         if self._decoder is not None:
             try:
                 data = self._decoder.decode(data).encode()
             except UnicodeDecodeError:
                 self._fail(CloseReason.INTERNAL_ERROR, "the service wrote what is not UTF-8")
                 return
-        if len(data) <= limit:
-            if data:
-                self._send(data, self._sendsText)
-            return
-        start = 0
-        while start < len(data):
-            end = start + limit
-            # A character stays whole: all but the first of its bytes are 10xxxxxx.
-            while self._sendsText and end < len(data) and data[end] & 0xC0 == 0x80:
-                end -= 1
-            self._send(data[start:end], self._sendsText)
-            start = end
+        if len(data) > self._options.maxMessage:
+            for piece in split(data, self._options.maxMessage, isText=isText):
+                self._send(piece, isText)
+        elif data:
+            self._send(data, isText)
 
     def sendMessage(self, message: bytes | str) -> None:
         """
         Send a message.
+
+        Raises:
+            RuntimeError: What is above has no messages, but another layer, say,
+                that would not see this one.
         """
-        isText = isinstance(message, str)
-        self._send(message.encode() if isinstance(message, str) else message, isText)
+        if self.upper is not None and not IMessageProtocol.providedBy(self.upper):
+            raise RuntimeError("only an IMessageProtocol can send messages")
+        if isinstance(message, str):
+            self._send(message.encode(), True)
+        else:
+            self._send(message, False)
 
     def _send(self, data: bytes, isText: bool) -> None:
         if self._closeSent or self._frames is None:
             return
         if self._compresses:
             self.transport.write(bytes(self._frames.send_data(data.decode() if isText else data)))
-            return
-        # What wsproto does, at a twentieth of the cost.
-        length, first = len(data), _TEXT if isText else _BINARY
-        if length < _SHORT:
-            header = bytes((first, length))
-        elif length < _MEDIUM:
-            header = struct.pack("!BBH", first, _SHORT, length)
         else:
-            header = struct.pack("!BBQ", first, _SHORT + 1, length)
-        self.transport.write(header + data)
+            self.transport.write(dataFrame(data, isText=isText))
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
@@ -454,7 +436,6 @@ class WebSocketLayer(Layer):
             return
         self._cancelTimers()
         self._frames = None
-        self._message = bytearray()
         assert self._outflow is not None
         self._outflow.end()
         if self._paused and not self.peerEnded:

@@ -263,7 +263,7 @@ class TestHostileFrames:
         client = stage.open()
         client.peer.send(frame(BINARY, fin=False) + frame(CONTINUATION, fin=False) * 10_000)
         stage.settle()
-        assert len(stage.layer._message) == 0
+        assert len(stage.layer._assembly._kept) == 0
         client.send(frame(CONTINUATION, b"x"))
         assert stage.protocol.received == [b"x"]
 
@@ -347,6 +347,10 @@ class TestMessages:
     def test_whatCannotBeSent(self) -> None:
         """Is the author's mistake, where it was made."""
         stage = Stage(Recorder)
+        stage.open()
+        with pytest.raises(RuntimeError, match="only an IMessageProtocol"):
+            stage.protocol.transport.sendMessage("x")
+        stage = Stage(Messages)
         stage.open()
         with pytest.raises(TypeError):
             stage.protocol.transport.sendMessage(7)
@@ -646,7 +650,7 @@ class TestClosing:
 
     def test_nothingIsSentAfterTheEnd(self) -> None:
         """A message behind the close frame would break the protocol."""
-        stage = Stage(Recorder)
+        stage = Stage(Messages)
         client = stage.open()
         transport = stage.protocol.transport
         transport.loseConnection()
@@ -655,6 +659,7 @@ class TestClosing:
         assert client.said() == [closed(1000)]
         client.send(closing())
         transport.write(b"later")
+        transport.sendMessage("later")
         transport.loseConnection()
         transport.abortConnection()
         assert stage.isClean()
