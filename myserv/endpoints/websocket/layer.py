@@ -363,6 +363,7 @@ class WebSocketLayer(Layer):
             return
         self._losing = True
         if self._frames is None:
+            self._reader = None
             self.closeTransport()
         elif self._peerClosed or self.peerEnded or not self._isProducing:
             self._sayClose()

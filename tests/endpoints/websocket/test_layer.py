@@ -759,6 +759,20 @@ class TestClosing:
         assert client.said() == [Said(BINARY, b"last"), closed(1000)]
         assert stage.isClean()
 
+    @pytest.mark.parametrize("goodbye", [closing(), b""])
+    def test_isToldOnce(self, goodbye: bytes) -> None:
+        """Though the end of the stream follows the close frame."""
+        stage = Stage(Half)
+        client = stage.open()
+        client.peer.send(goodbye)
+        client.peer.closeWrite()
+        stage.reactor.advance(CLOSE_TIMEOUT + LINGER)
+        assert stage.protocol.log[:2] == ["made", "half"]
+        assert stage.protocol.log.count("half") == 1
+        stage.protocol.transport.loseConnection()
+        stage.settle()
+        assert stage.isClean()
+
     def test_itsTimeIsShort(self) -> None:
         """A close frame has to be answered soon (section 5.5.1)."""
         stage = Stage(Half)
@@ -1078,6 +1092,8 @@ class TestWithoutAServer:
         layer.makeConnection(wire)
         layer.loseConnection()
         assert wire.disconnecting
+        layer.dataReceived(request())
+        assert wire.value() == b""
         late = Producer(layer, 1, True)
         assert late.stopped
         layer.write(b"x")
