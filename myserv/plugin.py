@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
@@ -22,32 +22,43 @@ from twisted.internet.protocol import DatagramProtocol, Factory
 from zope.interface import alsoProvides, implementer
 
 from myserv.errors import ConfigurationError, Problem
-from myserv.events import Peer, ProtocolEvent
+from myserv.events import Peer, ProtocolEvent, SessionEnd
 from myserv.interfaces import (
     IDatagramProtocolPlugin,
+    IDatagramSession,
+    IDatagramTransport,
     IDrainable,
     IMessageProtocol,
     IMessageTransport,
+    IPeerObserver,
     IProtocolPlugin,
     IServerContext,
+    ISessionTransport,
     IStreamProtocolPlugin,
     IWebSocketTransport,
 )
 from myserv.options.declare import option
 from myserv.options.values import Duration, HostPort, IPAddress, IPNetwork, Size
+from myserv.sessions import DatagramSession, DatagramSessions, SessionLimits, SessionStatistics
 
 __all__ = [
     "ConfigurationError",
+    "DatagramSession",
+    "DatagramSessions",
     "Duration",
     "HostPort",
     "IDatagramProtocolPlugin",
+    "IDatagramSession",
+    "IDatagramTransport",
     "IDrainable",
     "IMessageProtocol",
     "IMessageTransport",
     "IPAddress",
     "IPNetwork",
+    "IPeerObserver",
     "IProtocolPlugin",
     "IServerContext",
+    "ISessionTransport",
     "IStreamProtocolPlugin",
     "IWebSocketTransport",
     "Peer",
@@ -55,6 +66,9 @@ __all__ = [
     "ProtocolEvent",
     "ProtocolPlugin",
     "ServiceFactory",
+    "SessionEnd",
+    "SessionLimits",
+    "SessionStatistics",
     "Size",
     "option",
 ]
@@ -107,9 +121,12 @@ class ProtocolPlugin:
         *,
         stream: Callable[..., IProtocol] | None = None,
         datagram: Callable[..., DatagramProtocol] | None = None,
+        session: Callable[..., IDatagramSession] | None = None,
         factory: Callable[[IServerContext, Any], IProtocolFactory] | None = None,
         optionsType: type | None = None,
         answersAnything: bool = False,
+        sessionLimits: SessionLimits | Callable[[Any], SessionLimits] | None = None,
+        sessionKey: Callable[[bytes, Peer], Hashable | None] | None = None,
     ) -> None:
         """
         Args:
@@ -120,10 +137,16 @@ class ProtocolPlugin:
                 context and the options.
             datagram: The C{DatagramProtocol} class, called once per listener
                 in the same way.
+            session: Instead of C{datagram}, the L{DatagramSession} class,
+                called once per peer in the same way.
             factory: Instead of C{stream}, for connections that share state:
                 called once with the context and the options.
             optionsType: The options class.
             answersAnything: The datagram protocol answers whatever it gets.
+            sessionLimits: How long sessions live and how many there may be; or
+                what makes that of the options, for an operator to decide.
+            sessionKey: Says by which key a datagram finds its session when its
+                address is another one; see L{ISessionTransport.setKey}.
 
         Raises:
             ValueError: These do not describe a protocol.
@@ -134,9 +157,11 @@ class ProtocolPlugin:
             )
         if stream is not None and factory is not None:
             raise ValueError(f"{name}: give stream or factory, not both")
-        if stream is None and factory is None and datagram is None:
-            raise ValueError(f"{name}: give stream, factory or datagram")
-        for made in (stream, datagram):
+        if datagram is not None and session is not None:
+            raise ValueError(f"{name}: give datagram or session, not both")
+        if stream is None and factory is None and datagram is None and session is None:
+            raise ValueError(f"{name}: give stream, factory, datagram or session")
+        for made in (stream, datagram, session):
             if made is not None:
                 _checkCall(name, made, withOptions=optionsType is not None)
         self.name = name
@@ -145,10 +170,13 @@ class ProtocolPlugin:
         self.answersAnything = answersAnything
         self._stream = stream
         self._datagram = datagram
+        self._session = session
+        self._sessionLimits = sessionLimits
+        self._sessionKey = sessionKey
         self._factory = factory
         if stream is not None or factory is not None:
             alsoProvides(self, IStreamProtocolPlugin)
-        if datagram is not None:
+        if datagram is not None or session is not None:
             alsoProvides(self, IDatagramProtocolPlugin)
 
     def __repr__(self) -> str:
@@ -172,8 +200,16 @@ class ProtocolPlugin:
         """
         See L{IDatagramProtocolPlugin.buildDatagramProtocol}.
         """
-        assert self._datagram is not None, f"{self.name} has no datagram protocol"
-        return self._datagram(*self._arguments(context, options))
+        arguments = self._arguments(context, options)
+        if self._datagram is not None:
+            return self._datagram(*arguments)
+        session, limits = self._session, self._sessionLimits
+        assert session is not None, f"{self.name} has no datagram protocol"
+        if limits is None:
+            limits = SessionLimits()
+        elif not isinstance(limits, SessionLimits):
+            limits = limits(options)
+        return DatagramSessions(context, lambda: session(*arguments), limits, self._sessionKey)
 
 
 def _checkCall(name: str, made: Callable[..., object], *, withOptions: bool) -> None:

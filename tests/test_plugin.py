@@ -13,7 +13,14 @@ from zope.interface.verify import verifyObject
 
 from myserv import plugin
 from myserv.interfaces import IDatagramProtocolPlugin, IProtocolPlugin, IStreamProtocolPlugin
-from myserv.plugin import ProtocolPlugin, ServiceFactory, option
+from myserv.plugin import (
+    DatagramSession,
+    DatagramSessions,
+    ProtocolPlugin,
+    ServiceFactory,
+    SessionLimits,
+    option,
+)
 
 ADDRESS = IPv4Address("TCP", "127.0.0.1", 7)
 
@@ -38,6 +45,17 @@ class Demanding(DatagramProtocol):
 
     def __init__(self, context: object, options: object) -> None:
         self.options = options
+
+
+class PlainSession(DatagramSession):
+    """The same for one peer."""
+
+
+class GreetingSession(DatagramSession):
+    """The same for one peer."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
 
 
 class Greeting(Protocol):
@@ -78,7 +96,7 @@ def test_namesThatNoProtocolMayHave(name: str) -> None:
 
 def test_aProtocolIsOfAtLeastOneKind() -> None:
     """A plugin that can build nothing is refused."""
-    with pytest.raises(ValueError, match=r"^echo: give stream, factory or datagram$"):
+    with pytest.raises(ValueError, match=r"^echo: give stream, factory, datagram or session$"):
         ProtocolPlugin("echo", "x")
 
 
@@ -95,6 +113,7 @@ def test_streamAndFactoryExclude() -> None:
         ({"factory": lambda context, options: Factory()}, True, False),
         ({"datagram": PlainDatagrams}, False, True),
         ({"stream": Plain, "datagram": PlainDatagrams}, True, True),
+        ({"session": PlainSession}, False, True),
         (
             {"factory": lambda context, options: Factory(), "datagram": PlainDatagrams},
             True,
@@ -180,6 +199,49 @@ def test_datagramIsCalledInTheSameWay(context: Any) -> None:
     assert isinstance(first, GreetingDatagrams)
     assert first.arguments == (context, options)
     assert first is not second
+
+
+def test_datagramAndSessionExclude() -> None:
+    """A listener's datagrams go one way."""
+    with pytest.raises(ValueError, match=r"^echo: give datagram or session, not both$"):
+        ProtocolPlugin("echo", "x", datagram=PlainDatagrams, session=PlainSession)
+
+
+def test_sessionIsCalledInTheSameWay(context: Any) -> None:
+    """With nothing, or with context and options; once per peer."""
+    options = GreetingOptions()
+    plain = ProtocolPlugin("greet", "x", session=GreetingSession)
+    stated = ProtocolPlugin("greet", "x", session=GreetingSession, optionsType=GreetingOptions)
+    for plugin_, given, arguments in ((plain, None, ()), (stated, options, (context, options))):
+        made: Any = plugin_.buildDatagramProtocol(context, given)
+        assert isinstance(made, DatagramSessions)
+        build: Any = made._build
+        first, second = build(), build()
+        assert first is not second
+        assert first.arguments == arguments
+
+
+def test_sessionLimits(context: Any) -> None:
+    """The author's, or the operator's through the options, or the defaults."""
+    limits = SessionLimits(idle=5)
+
+    def limitsOf(options: GreetingOptions) -> SessionLimits:
+        return SessionLimits(total=len(options.text))
+
+    for given, expected in (
+        (None, SessionLimits()),
+        (limits, limits),
+        (limitsOf, SessionLimits(total=2)),
+    ):
+        greet = ProtocolPlugin(
+            "greet",
+            "x",
+            session=GreetingSession,
+            optionsType=GreetingOptions,
+            sessionLimits=given,
+        )
+        made: Any = greet.buildDatagramProtocol(context, GreetingOptions("hi"))
+        assert made.limits == expected
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from twisted.cred.portal import Portal
 from myserv.events import DatagramsDropped, ProtocolRaised
 from myserv.interfaces import IDatagramProtocolPlugin, IProtocolPlugin
 from myserv.server.datagram import AMPLIFIES
+from myserv.sessions import DatagramSessions
 from myserv.testing.conversation import Exchange, caseName, cuts, shorten
 from myserv.testing.datagram import MAX_DATAGRAM, MemoryDatagramPeer
 from myserv.testing.hosting import MemoryServer, hostPlugin
@@ -23,9 +24,6 @@ from myserv.testing.stream_checks import PATIENCE
 LOOP_ROUNDS: Final = 8
 """How often a protocol may answer its own answers before it is taken for one
 that always does."""
-
-SILENCE: Final = 3600.0
-"""Seconds after which any session is over that is ever to end."""
 
 _REFLECTORS: Final = (("192.0.2.1", 7), ("192.0.2.1", 53), ("192.0.2.1", 123), ("192.0.2.1", 1900))
 
@@ -55,8 +53,9 @@ def checkDatagramPlugin(
     empty, largest and damaged ones raise nothing, sources without a name
     neither; a protocol that would answer its own answers says so
     (C{answersAnything}) and is then kept from reflectors; no answer is more than
-    a source may be sent that has not proved its address; a peer may be silent
-    for long; the server stops and starts again; nothing is left behind.
+    a source may be sent that has not proved its address; a peer whose
+    session is over may come back; the server stops and starts again; nothing is
+    left behind.
 
     Args:
         plugin: What to check.
@@ -80,7 +79,7 @@ def checkDatagramPlugin(
             continue
         label = f"{plugin.name}, {caseName(case)}"
         with LoggedFailures() as logged:
-            case(_Check(label, host, tuple(conversation), plugin.answersAnything))
+            case(_Check(label, host, tuple(conversation), plugin.answersAnything, isolated))
             for failure in logged.take():
                 raise AssertionError(f"{label}: it was logged that {failure.getTraceback()}")
 
@@ -95,6 +94,7 @@ class _Check:
     host: Callable[[], MemoryServer]
     conversation: tuple[Exchange, ...]
     answersAnything: bool
+    isolated: bool
 
     def fail(self, what: str) -> AssertionError:
         return AssertionError(f"{self.label}: {what}")
@@ -214,12 +214,17 @@ def _reflectors(check: _Check) -> None:
 
 
 def _silence(check: _Check) -> None:
-    """A peer is silent for long, and comes back."""
+    """A peer is silent until its session is over, and comes back."""
     server = check.host()
-    peer = server.datagramPeer()
-    check.converse(server, peer)
-    server.advance(SILENCE)
-    check.converse(server, peer)
+    listener = server.datagramListener
+    assert listener is not None
+    sessions = listener.channel.protocol
+    # What else remembers a peer may do so for ever.
+    if isinstance(sessions, DatagramSessions) and check.isolated:
+        peer = server.datagramPeer()
+        check.converse(server, peer)
+        server.advance(max(sessions.limits.idle, sessions.limits.unproved) + 1)
+        check.converse(server, peer)
     check.finish(server)
 
 

@@ -11,9 +11,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import MessageLengthError
 from twisted.internet.interfaces import IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from myserv.events import DatagramsDropped, ListenerStarted, ListenerStopped, ProtocolRaised
+from myserv.interfaces import IDrainable, IPeerObserver
 from myserv.server.datagram import DROP_REPORT_INTERVAL, DatagramListener
 from myserv.server.listener import State
 from myserv.server.reflection import OwnSockets
@@ -136,6 +138,54 @@ class TestLife:
         stage.listener.resume()
         stage.reactor.settle()
         assert peer.received == [b"hello"]
+
+    def test_goodbye(self) -> None:
+        """A protocol that can say goodbye does so while there is a socket."""
+
+        @implementer(IDrainable)
+        class Polite(Echo):
+            def drainRequested(self, deadline: float) -> None:
+                self.log.append(f"drainRequested {deadline:g}")
+                self.transport.write(b"bye", ("192.0.2.1", 50000))
+
+        stage = Stage(Polite())
+        peer = stage.endpoint.peer(("192.0.2.1", 50000))
+        stage.stop()
+        assert peer.received == [b"bye"]
+        assert stage.protocol.log == ["startProtocol", "drainRequested 0", "stopProtocol"]
+
+    def test_goodbyeThroughLayers(self) -> None:
+        """The layer nearest the wire is asked, if it can pass that on."""
+        asked: list[float] = []
+
+        class Layer(DatagramProtocol):
+            noisy = False
+
+        @implementer(IDrainable)
+        class Passing(Layer):
+            def drainRequested(self, deadline: float) -> None:
+                asked.append(deadline)
+
+        for layer in (Layer, Passing):
+            stage = Stage(wrap=lambda context, protocol, layer=layer: layer())
+            stage.stop()
+        assert asked == [0.0]
+
+    def test_peerLost(self, stage: Stage) -> None:
+        """A protocol that wants to know hears of it; another does not."""
+        stage.listener.channel.peerLost(("192.0.2.1", 50000))
+
+        @implementer(IPeerObserver)
+        class Knowing(Echo):
+            def peerLost(self, peer: Any) -> None:
+                self.log.append(str(peer))
+                raise KeyError("oops")
+
+        stage = Stage(Knowing())
+        stage.listener.channel.peerLost("/run/client")
+        assert stage.protocol.log == ["startProtocol", "/run/client"]
+        [raised] = stage.observer.ofType(ProtocolRaised)
+        assert raised.during == "peerLost"
 
     def test_stopProtocolRaises(self) -> None:
         """A protocol that raises at the end does not keep the server from it."""

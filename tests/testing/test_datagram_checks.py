@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import fail
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
-from myserv.plugin import ProtocolPlugin
+from myserv.plugin import DatagramSession, ProtocolPlugin, SessionLimits
 from myserv.server import datagram
 from myserv.testing import Exchange, LoggedFailures, checkDatagramPlugin
 
@@ -199,3 +199,81 @@ def test_reflectors(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_isolated() -> None:
     """Who says that peers know of each other is not checked for it."""
     check(AnswersLast, CONVERSATION, isolated=False)
+
+
+class AnswererSession(DatagramSession):
+    """Does everything right for one peer."""
+
+    def datagramReceived(self, datagram: bytes) -> None:
+        if datagram.startswith(b"?"):
+            self.transport.write(b"=" + datagram[1:])
+
+
+def checkSession(session: Any, **arguments: Any) -> None:
+    """Check a session class."""
+    limits = SessionLimits(idle=20, unproved=10)
+    plugin: Any = ProtocolPlugin("broken", "", session=session, sessionLimits=limits)
+    checkDatagramPlugin(plugin, CONVERSATION, **arguments)
+
+
+def test_session() -> None:
+    """Sessions are checked as any protocol is."""
+    checkSession(AnswererSession)
+    checkSession(AnswererSession, isolated=False)
+
+
+class AnswersOnce(AnswererSession):
+    """Remembers what it should forget."""
+
+    lost = 0
+
+    def sessionLost(self, reason: Any) -> None:
+        AnswersOnce.lost += 1
+
+    def datagramReceived(self, datagram: bytes) -> None:
+        if not AnswersOnce.lost:
+            super().datagramReceived(datagram)
+
+
+class RaisesAtTheEnd(AnswererSession):
+    def sessionLost(self, reason: Any) -> None:
+        raise KeyError("oops")
+
+
+@pytest.mark.parametrize(
+    ("session", "complaint"),
+    [
+        (AnswersOnce, "two peers at once|comes back: sent b'.one'"),
+        (RaisesAtTheEnd, "on its own: sessionLost raised"),
+    ],
+)
+def test_wrongSession(session: Any, complaint: str) -> None:
+    """A session that does something wrong does not pass."""
+    with pytest.raises(AssertionError, match=re.compile(f"^broken, .*({complaint})", re.DOTALL)):
+        checkSession(session)
+
+
+def test_amplification() -> None:
+    """An answer that is too large for a forged source is told as what it is."""
+    question, answer = b"?" + b"x" * 10, b"=" * 100
+
+    class Amplifier(Answerer):
+        def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+            if datagram == question:
+                self.transport.write(answer, addr)
+
+    conversation = [Exchange(question, answer)]
+    with pytest.raises(AssertionError, match="more than 3 times what its source sent"):
+        check(Amplifier, conversation)
+    check(Amplifier, conversation, provesAddress=True)
+
+
+def test_anotherDrop() -> None:
+    """Something else that was dropped does not explain a missing answer."""
+
+    class Deaf(Answerer):
+        def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+            self.transport.countDropped("it was not heard", addr)
+
+    with pytest.raises(AssertionError, match=r"sent b'.one', expected"):
+        check(Deaf)
