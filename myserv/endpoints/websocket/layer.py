@@ -415,6 +415,9 @@ class WebSocketLayer(Layer):
             self.peerEnded = True
             self._sayClose()
             self._end()
+        elif self._frames is not None and self._peerClosed:
+            # The protocol was told when the close frame came.
+            self.peerEnded = True
         elif self._frames is None and self.upper is not None and self._farewell is None:
             self.transport.loseConnection()
         else:
