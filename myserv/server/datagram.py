@@ -151,6 +151,10 @@ class DatagramChannel(DatagramProtocol):
 
     noisy = False
 
+    # Layers are looked for from the wire inwards, and end here; those beneath
+    # would otherwise answer for us (see __getattr__).
+    wrappedProtocol = None
+
     def __init__(
         self,
         listener: DatagramListener,
