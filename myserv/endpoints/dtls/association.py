@@ -15,7 +15,7 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from myserv.endpoints.dtls.hello import ClientHello
-from myserv.endpoints.dtls.records import MAXIMUM_PLAIN, pack
+from myserv.endpoints.dtls.records import MAXIMUM_PLAIN, pack, renumber
 from myserv.endpoints.failure import describeOpenSSLError
 from myserv.endpoints.tls.policy import GROUPS
 
@@ -83,6 +83,7 @@ class Association:
         "_heard",
         "_home",
         "_isOver",
+        "_offset",
         "_timer",
         "address",
         "bytesReceived",
@@ -109,6 +110,7 @@ class Association:
         self._heard = 0.0
         self._isOver = False
         self._groupChecked = False
+        self._offset = 0
         self.address = address
         self.cookie = b""
         self.isOpen = False
@@ -131,6 +133,10 @@ class Association:
             Whether OpenSSL takes it for one as well; L{shakeHands} is next.
         """
         self.cookie = hello.cookie
+        # The first answer has the number of the ClientHello (RFC 6347, section
+        # 4.2.1), or a client that had to ask twice would take it for a second
+        # HelloVerifyRequest and throw it away.  OpenSSL starts at 1, always.
+        self._offset = int.from_bytes(hello.sequence, "big") - 1
         self._connection.bio_write(datagram)
         try:
             # The context says yes to every cookie: this one is known to be good.
@@ -177,7 +183,7 @@ class Association:
         self._groupChecked = True
         if group.lower() in GROUPS:
             return True
-        self._home.send(_REFUSAL, self.address)
+        self._home.send(renumber(_REFUSAL, self._offset), self.address)
         self._fail(f"the key exchange {group} is not accepted")
         return False
 
@@ -287,6 +293,8 @@ class Association:
                 records = self._connection.bio_read(_FLIGHT)
             except SSL.WantReadError:
                 return
+            if self._offset:
+                records = renumber(records, self._offset)
             for datagram in pack(records, self._home.mtu):
                 self._home.send(datagram, self.address)
 

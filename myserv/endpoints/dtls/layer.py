@@ -49,6 +49,7 @@ class DTLSLayer(DatagramProtocol):
 
     @ivar wrappedProtocol: The protocol nearer the service.
     @ivar drops: What was thrown away, and why.
+    @ivar hosts: How many associations and handshakes each host has.
     @ivar handshakesStarted: Peers that have shown a cookie so far.
     @ivar handshakesFailed: Those of them that got no further.
     @ivar verifyRequests: How often somebody was asked for a cookie.
@@ -90,7 +91,7 @@ class DTLSLayer(DatagramProtocol):
         # A peer may be in both: it began anew, and has to prove itself before
         # what it had is given up (RFC 6347, section 4.2.8).
         self._handshaking: dict[Any, Association] = {}
-        self._hosts: Counter[Any] = Counter()
+        self.hosts: Counter[Any] = Counter()
         self._connectedTo: Any = None
         self.reactor = context.reactor
         self.mtu = mtu
@@ -216,7 +217,7 @@ class DTLSLayer(DatagramProtocol):
             return None
         if len(self._open) + len(self._handshaking) >= self._maximum:
             return FULL
-        if self._hosts[_hostOf(addr)] >= self._perHost:
+        if self.hosts[_hostOf(addr)] >= self._perHost:
             return HOST_FULL
         return None
 
@@ -231,7 +232,7 @@ class DTLSLayer(DatagramProtocol):
             earlier.abandon()
             self._handshakeOver(earlier)
         self._handshaking[addr] = association
-        self._hosts[_hostOf(addr)] += 1
+        self.hosts[_hostOf(addr)] += 1
         self.handshakesStarted += 1
         association.shakeHands()
 
@@ -304,9 +305,9 @@ class DTLSLayer(DatagramProtocol):
 
     def _leave(self, address: Any) -> None:
         host = _hostOf(address)
-        self._hosts[host] -= 1
-        if not self._hosts[host]:
-            del self._hosts[host]
+        self.hosts[host] -= 1
+        if not self.hosts[host]:
+            del self.hosts[host]
 
     # The end.
 

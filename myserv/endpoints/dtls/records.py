@@ -86,5 +86,27 @@ def pack(records: bytes, maximum: int) -> Iterator[bytes]:
         yield records[start:position]
 
 
+def renumber(records: bytes, offset: int) -> bytes:
+    """
+    Raise the sequence numbers of records from before there are keys.
+
+    Nothing but their own header depends on them; later ones are authenticated
+    and left alone.
+
+    Args:
+        records: Whole records, one after the other.
+        offset: What is added to each number.
+    """
+    renumbered = bytearray(records)
+    position = 0
+    while position + HEADER <= len(records):
+        if records[position + 3 : position + 5] == b"\0\0":
+            place = slice(position + 5, position + 11)
+            number = int.from_bytes(records[place], "big") + offset
+            renumbered[place] = (number % 2**48).to_bytes(6, "big")
+        position += HEADER + _lengthAt(records, position)
+    return bytes(renumbered)
+
+
 def _lengthAt(data: bytes, position: int) -> int:
     return data[position + 11] << 8 | data[position + 12]
