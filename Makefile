@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 CLIENTS := \
 	chromium:chromium \
 	curl:curl \
+	gnutls-cli:gnutls-bin \
 	haproxy:haproxy \
 	nc:netcat-openbsd \
 	nginx:libnginx-mod-stream \
