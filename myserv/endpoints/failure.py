@@ -36,6 +36,8 @@ def describeOpenSSLError(error: Exception) -> str:
         error: pyOpenSSL's C{SSL.Error} or C{crypto.Error}, which carries a list
             of library, function and reason.
     """
+    if isinstance(error, SSL.SysCallError):
+        return str(error.args[-1])
     reasons = error.args[0] if error.args else ()
     return ", ".join(reason for _, _, reason in reasons) or type(error).__name__
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHalfCloseableProtocol,
@@ -103,6 +103,7 @@ class Layer:
         self._deadline: IDelayedCall | None = None
         self._farewell: Farewell | None = None
         self._failed = False
+        self._inputEnded = False
         self.peerEnded = False
 
     # The lower side: what a transport calls.
@@ -139,12 +140,13 @@ class Layer:
         """
         if self._farewell is not None:
             self._farewell.over()
-        if self.upper is None:
-            if not self._failed:
-                self.handshakeFailed("the peer left", abort=False)
-            return
+        if self.upper is None and not self._failed:
+            cut = reason.check(ConnectionAborted)
+            self.handshakeFailed("the server closed" if cut else "the peer left", abort=False)
+        self._endHandshake()
         upper, self.upper = self.upper, None
-        upper.connectionLost(reason)
+        if upper is not None:
+            upper.connectionLost(reason)
 
     def readConnectionLost(self) -> None:
         """
@@ -160,8 +162,11 @@ class Layer:
 
     def endOfInput(self) -> None:
         """
-        Tell what is above that nothing more comes; it closes when it is done.
+        Tell what is above, once, that nothing more comes; it closes when it is done.
         """
+        if self._inputEnded:
+            return
+        self._inputEnded = True
         if IHalfCloseableProtocol.providedBy(self.upper):
             self.upper.readConnectionLost()
         elif self.upper is not None:
@@ -173,6 +178,8 @@ class Layer:
         """
         if self._farewell is not None:
             self._farewell.writeHalfClosed()
+        elif IHalfCloseableProtocol.providedBy(self.upper):
+            self.upper.writeConnectionLost()
 
     # The handshake.
 
@@ -184,8 +191,14 @@ class Layer:
             address: Who it turned out to be, if not whom the transport names.
         """
         self._endHandshake()
-        self.upper = self._factory.buildProtocol(self._address if address is None else address)
-        self.upper.makeConnection(self)
+        upper = self._factory.buildProtocol(self._address if address is None else address)
+        if upper is None:
+            # The server's own factory never says so; another program's may.
+            self._failed = True
+            self.abortConnection()
+            return
+        self.upper = upper
+        upper.makeConnection(self)
 
     def handshakeFailed(self, reason: str, *, abort: bool = True) -> None:
         """
@@ -195,16 +208,23 @@ class Layer:
             reason: Why, in a few words.
             abort: Cut the connection; otherwise the caller ends it.
         """
+        if self._failed:
+            return
         self._failed = True
-        self._endHandshake()
+        self._stopTimer()
         self.context.emit(HandshakeFailed(self.context.service, self._address, self.name, reason))
         if abort:
             self.abortConnection()
 
+    def _stopTimer(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+
     def _endHandshake(self) -> None:
+        # One that failed ends when its peer is gone: until then, a listener that
+        # stops has to know of it.
         if self._deadline is not None:
-            if self._deadline.active():
-                self._deadline.cancel()
+            self._stopTimer()
             self._deadline = None
             self.context.handshakeEnded(self)
 

@@ -8,9 +8,10 @@ two.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +19,14 @@ from typing import Any, Final
 from attrs import frozen
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
 
-from myserv.errors import EndpointError
+from myserv.errors import EndpointError, FileError
+from myserv.options.files import readFile
 
 SUFFIXES: Final = frozenset({".pem", ".crt", ".key"})
 """The files of a directory that are read; certbot writes the first, lego and
@@ -59,6 +65,11 @@ class Identity:
         """When it expires."""
         return self.chain[0].not_valid_after_utc
 
+    @property
+    def lifetime(self) -> float:
+        """For how many seconds it is valid in all."""
+        return (self.notAfter - self.chain[0].not_valid_before_utc).total_seconds()
+
     def problem(self, now: datetime) -> str | None:
         """
         Say what keeps it from being shown at a time; C{None} when nothing does.
@@ -84,9 +95,12 @@ def readIdentity(certificate: Path, key: Path, ocsp: Path | None = None) -> Iden
         raise EndpointError(f"{certificate}: there is no certificate in this file")
     keys = _readKeys(key, _read(key))
     if not keys:
-        raise EndpointError(f"{key}: there is no private key in this file")
+        # An operator who names one file may not know that there should be two.
+        hint = ": name the file that has it with key=FILE" if key == certificate else ""
+        raise EndpointError(f"{key}: there is no private key in this file{hint}")
+    wanted = _publicKeyOf(chain[0], certificate)
     for each in keys:
-        if _belongs(each, chain[0], certificate):
+        if _publicPart(each.public_key()) == wanted:
             return _identity(chain, each, certificate, ocsp)
     raise EndpointError(f"{key}: this key is not that of the certificate in {certificate}")
 
@@ -102,13 +116,14 @@ def readDirectory(directory: Path) -> tuple[list[Identity], list[EndpointError]]
     Raises:
         EndpointError: The directory cannot be read.
     """
-    keys: list[Any] = []
+    keys: dict[bytes, Any] = {}
     chains: dict[x509.Certificate, tuple[Path, list[x509.Certificate]]] = {}
     problems: list[EndpointError] = []
     for file in filesOf(directory):
         try:
             content = _read(file)
-            keys += _readKeys(file, content)
+            for key in _readKeys(file, content):
+                keys.setdefault(_publicPart(key.public_key()), key)
             chain = _readChain(file, content)
         except EndpointError as error:
             problems.append(error)
@@ -119,9 +134,9 @@ def readDirectory(directory: Path) -> tuple[list[Identity], list[EndpointError]]
     identities = []
     for file, chain in chains.values():
         try:
-            belonging = [key for key in keys if _belongs(key, chain[0], file)]
-            if belonging:
-                identities.append(_identity(chain, belonging[0], file, None))
+            belonging = keys.get(_publicKeyOf(chain[0], file))
+            if belonging is not None:
+                identities.append(_identity(chain, belonging, file, None))
         except EndpointError as error:
             problems.append(error)
     return sorted(identities, key=lambda identity: identity.file), problems
@@ -138,22 +153,26 @@ def filesOf(directory: Path) -> list[Path]:
         EndpointError: The directory cannot be read.
     """
     try:
-        entries = sorted(directory.iterdir())
+        return sorted(_pemFiles(directory, deeper=True))
     except (FileNotFoundError, NotADirectoryError):
         raise EndpointError(f"{directory}: there is no such directory of certificates") from None
     except OSError as error:
         raise EndpointError(f"{directory}: {error.strerror}") from None
-    return sorted(_pemFiles(entries, deeper=True))
 
 
-def _pemFiles(entries: Iterable[Path], *, deeper: bool) -> Iterator[Path]:
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.suffix in SUFFIXES and entry.is_file():
-            yield entry
-        elif deeper and entry.is_dir() and os.access(entry, os.R_OK | os.X_OK):
-            yield from _pemFiles(entry.iterdir(), deeper=False)
+def _pemFiles(directory: Path, *, deeper: bool) -> list[Path]:
+    found = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            # What cannot be looked at, or is gone by now, is not there.
+            with contextlib.suppress(OSError):
+                if os.path.splitext(entry.name)[1] in SUFFIXES and entry.is_file():
+                    found.append(directory / entry.name)
+                elif deeper and entry.is_dir():
+                    found += _pemFiles(directory / entry.name, deeper=False)
+    return found
 
 
 def _identity(chain: list[x509.Certificate], key: Any, file: Path, ocsp: Path | None) -> Identity:
@@ -195,13 +214,9 @@ def _readOCSP(file: Path, named: Path | None) -> bytes:
 
 def _read(file: Path) -> bytes:
     try:
-        with file.open("rb") as opened:
-            content = opened.read(MAXIMUM_FILE + 1)
-    except OSError as error:
-        raise EndpointError(f"{file}: {error.strerror}") from None
-    if len(content) > MAXIMUM_FILE:
-        raise EndpointError(f"{file}: this file is too large to hold certificates")
-    return content
+        return readFile(file, maximum=MAXIMUM_FILE)
+    except FileError as error:
+        raise EndpointError(error.problems) from None
 
 
 def _blocks(content: bytes) -> Iterator[bytes]:
@@ -234,9 +249,15 @@ def _readKeys(file: Path, content: bytes) -> list[Any]:
     return keys
 
 
-def _belongs(key: Any, certificate: x509.Certificate, file: Path) -> bool:
+def _publicPart(key: Any) -> bytes:
+    part = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert isinstance(part, bytes)
+    return part
+
+
+def _publicKeyOf(certificate: x509.Certificate, file: Path) -> bytes:
     try:
-        return bool(key.public_key() == certificate.public_key())
+        return _publicPart(certificate.public_key())
     except (ValueError, UnsupportedAlgorithm) as error:
         raise EndpointError(f"{file}: the certificate in this file is broken: {error}") from None
 

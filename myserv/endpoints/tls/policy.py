@@ -79,6 +79,8 @@ def makeContext(
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     # Without it a client that showed a certificate could not resume.
     context.set_session_id(_SESSION_CONTEXT)
+    # Sessions are kept by the clients, in tickets: here they would take memory.
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     try:
         context.use_certificate(identity.chain[0])
         for issuer in identity.chain[1:]:

@@ -9,8 +9,10 @@ and one event says why.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ from OpenSSL import SSL
 from twisted.internet.task import LoopingCall
 
 from myserv.endpoints.tls.identity import (
+    OCSP_SUFFIX,
     Identity,
     filesOf,
     readDirectory,
@@ -33,8 +36,9 @@ POLL: Final = 2.0
 """Seconds between two looks at the files."""
 
 EXPIRY_NOTICE: Final = 14 * 86400.0
-"""Seconds before its end that an event reminds of a certificate, once a day;
-certbot renews 30 days before, so something is amiss by then."""
+"""Seconds before its end that an event reminds of a certificate, once a day, but
+no more than the last third of its life; certbot renews 30 days before, or a
+third, so something is amiss by then."""
 
 REBUILD: Final = 86400.0
 """Seconds after which contexts are made anew, so that the key of OpenSSL's session
@@ -43,6 +47,8 @@ tickets does not live for ever and past sessions stay secret."""
 _DAY: Final = 86400.0
 
 State = tuple[tuple[str, int, int, int], ...]
+
+Shown = tuple[Identity, SSL.Context]
 
 
 @frozen
@@ -84,17 +90,14 @@ class Sources:
         """
         Tell one state of the files from another.
         """
-        files: list[Path] = [
-            each for each in (self.cert, self.key, self.ocsp, *self.besides) if each is not None
-        ]
+        files = [each for each in (self.cert, self.key, self.ocsp) if each is not None]
         if self.certs is not None:
-            try:
+            # Of a directory that is gone, too, there is one state.
+            with contextlib.suppress(EndpointError):
                 files += filesOf(self.certs)
-                files += [file.with_suffix(".ocsp") for file in files if file.suffix != ".key"]
-            except EndpointError:
-                pass
+        files += [file.with_suffix(OCSP_SUFFIX) for file in files if file.suffix != ".key"]
         found = []
-        for file in files:
+        for file in (*files, *self.besides):
             try:
                 status = os.stat(file)
             except OSError:
@@ -106,51 +109,76 @@ class Sources:
 class Certificates:
     """
     The contexts of a listener at one time, chosen by the name a client asks for.
+
+    @ivar identities: What is shown, what lasts longest first.
+    @ivar default: The context that every handshake starts with.
     """
 
     def __init__(
-        self,
-        identities: list[Identity],
-        makeContext: Callable[[Identity], SSL.Context],
-        *,
-        default: Identity,
-        refuseUnknown: bool,
+        self, shown: Sequence[Shown], *, defaultName: str | None, refuseUnknown: bool
     ) -> None:
         """
         Args:
-            identities: What to show, the best for a name first.
-            makeContext: Makes the context that shows one.
-            default: What a client is shown that names no server.
-            refuseUnknown: A client that names another server is refused;
-                otherwise it is shown the default.
+            shown: Each identity and a context of its own that shows it, at
+                least one.
+            defaultName: Whose identity a client is shown that names no server;
+                that of the first when omitted.
+            refuseUnknown: A client that names another server is to be refused.
+
+        Raises:
+            EndpointError: None is for the default name.
         """
-        self.identities = identities
-        self._refuseUnknown = refuseUnknown
-        contexts = {id(identity): makeContext(identity) for identity in identities}
+        # An exception in OpenSSL's callback would refuse a client, too, and print
+        # a traceback; a context without a certificate only refuses.
+        self._nobody = SSL.Context(SSL.TLS_SERVER_METHOD) if refuseUnknown else None
+        # Of two for one name, the one that lasts.
+        best = sorted(shown, key=lambda each: each[0].notAfter, reverse=True)
+        self.identities = [identity for identity, _ in best]
         self._byName: dict[str, SSL.Context] = {}
-        for identity in identities:
+        for identity, context in best:
             for name in identity.names:
-                self._byName.setdefault(name, contexts[id(identity)])
-        #: The context that every handshake starts with.
-        self.default = contexts[id(default)]
-        self.default.set_tlsext_servername_callback(self._choose)
+                self._byName.setdefault(name, context)
+        self.default = self._default(shown, defaultName)
+        itself = weakref.ref(self)
+
+        def choose(connection: SSL.Connection) -> None:
+            # By a weak reference: contexts live as long as their connections,
+            # and those of last month need not keep all others of last month.
+            certificates = itself()
+            if certificates is not None:
+                certificates._choose(connection)
+
+        self.default.set_tlsext_servername_callback(choose)
+
+    def _default(self, shown: Sequence[Shown], name: str | None) -> SSL.Context:
+        if name is not None:
+            found = self._find(name.lower())
+            if found is None:
+                raise EndpointError(f'no certificate here holds the default name "{name}"')
+            return found
+        first, context = shown[0]
+        return self._byName[first.names[0]] if first.names else context
+
+    def _find(self, name: str) -> SSL.Context | None:
+        return self._byName.get(name) or self._byName.get("*." + name.partition(".")[2])
 
     def _choose(self, connection: SSL.Connection) -> None:
-        asked = connection.get_servername()
-        if not asked:
-            return
-        name = asked.decode("ascii", "replace").lower().rstrip(".")
-        context = self._byName.get(name) or self._byName.get("*." + name.partition(".")[2])
-        if context is not None:
-            if context is not self.default:
-                connection.set_context(context)
-        elif self._refuseUnknown:
-            # pyOpenSSL makes a fatal alert of any exception.
-            raise UnknownName(name)
+        name = _askedName(connection)
+        context = self._find(name) or (self._nobody if name else None)
+        if context is not None and context is not self.default:
+            connection.set_context(context)
+
+    def refused(self, connection: SSL.Connection) -> bool:
+        """
+        Say whether a client asked for a server that is not here, which is why
+        its handshake failed.
+        """
+        return self._nobody is not None and connection.get_context() is self._nobody
 
 
-class UnknownName(Exception):
-    """A client asked for a server that is not here."""
+def _askedName(connection: SSL.Connection) -> str:
+    asked = connection.get_servername() or b""
+    return asked.decode("ascii", "replace").lower().rstrip(".")
 
 
 class CertificateStore:
@@ -192,14 +220,18 @@ class CertificateStore:
         self._poll.clock = context.reactor
         self._seen = self._loaded = sources.state()
         self._reminded: dict[Path, float] = {}
-        self._built = context.reactor.seconds()
-        self.current, self._problems = self._read()
+        self._problems: list[str] = []
+        self.current = self._read(inForce=[])
 
     def start(self) -> None:
         """
         Say what is served, and begin to watch.
         """
-        self._announce()
+        if self._sources.state() != self._loaded:
+            # It was closed for a while, and opens again.
+            self.reload()
+        else:
+            self._announce(self.current.identities, self._problems)
         self._remind()
         self._poll.start(POLL, now=False)
 
@@ -212,10 +244,16 @@ class CertificateStore:
 
     def reload(self) -> None:
         """
-        Read the files now, changed or not.
+        Read the files now, changed or not, and say all there is to say.
+
+        A certificate whose file is gone is dropped, which a mere change of the
+        files does not do.
         """
         self._seen = self._loaded = self._sources.state()
-        self._swap()
+        inForce = self.current.identities
+        still = [each for each in inForce if each.file.exists()]
+        if self._swap(still or inForce):
+            self._announce(self.current.identities, self._problems)
 
     def _look(self) -> None:
         state = self._sources.state()
@@ -223,63 +261,79 @@ class CertificateStore:
         self._seen = state
         if settled and state != self._loaded:
             self._loaded = state
-            self._swap()
+            self._changed()
         elif self._context.reactor.seconds() - self._built >= REBUILD:
-            self._swap(quietly=True)
+            self._rebuild()
         self._remind()
 
-    def _swap(self, *, quietly: bool = False) -> None:
-        self._built = self._context.reactor.seconds()
-        try:
-            read, self._problems = self._read(strict=True)
-        except EndpointError as error:
-            if not quietly:
-                self._reject(error)
-            return
-        self.current = read
-        if not quietly:
-            self._announce()
+    def _changed(self) -> None:
+        before, told = self.current.identities, self._problems
+        if self._swap(before):
+            chains = {identity.chain for identity in before}
+            news = [each for each in self.current.identities if each.chain not in chains]
+            self._announce(news, [each for each in self._problems if each not in told])
 
-    def _read(self, *, strict: bool = False) -> tuple[Certificates, list[EndpointError]]:
-        identities, problems = self._sources.read()
-        now = utcNow(self._context.reactor.seconds())
-        valid = []
+    def _rebuild(self) -> None:
+        self._built = self._context.reactor.seconds()
+        shown = self._makeContexts(self.current.identities, [])
+        if len(shown) == len(self.current.identities):
+            # In the order of their files, which the default depends on.
+            shown.sort(key=lambda each: each[0].file)
+            self.current = self._certificates(shown)
+
+    def _swap(self, inForce: list[Identity]) -> bool:
+        try:
+            self.current = self._read(inForce=inForce)
+        except EndpointError as error:
+            self._problems = [str(error)]
+            self._reject(self._problems)
+            return False
+        return True
+
+    def _read(self, inForce: list[Identity]) -> Certificates:
+        self._built = self._context.reactor.seconds()
+        identities, errors = self._sources.read()
+        problems = [str(error) for error in errors]
+        now = utcNow(self._built)
+        good: list[Identity] = []
+        poor: list[Identity] = []
         for identity in identities:
             problem = identity.problem(now)
-            if problem is None:
-                valid.append(identity)
-            else:
-                problems.append(EndpointError(f"{identity.file}: {problem}"))
-        # At the start even an expired certificate is better than none, and
-        # problems tells of it; later there is an older one, which serves on.
-        usable = valid or ([] if strict else identities)
-        if not usable:
-            raise problems[0] if problems else EndpointError(self._nothing())
-        # Of two for one name, the one that lasts.
-        best = sorted(usable, key=lambda identity: identity.notAfter, reverse=True)
-        certificates = Certificates(
-            best,
-            self._makeContext,
-            default=self._default(usable),
-            refuseUnknown=self._refuseUnknown,
-        )
-        return certificates, problems
+            (good if problem is None else poor).append(identity)
+            if problem is not None:
+                problems.append(f"{identity.file}: {problem}")
+        shown = self._makeContexts(good, problems)
+        # For a name that nobody is left for, what was in force stays so; and when
+        # nothing was, at the start, even an expired certificate is better than none.
+        spare = _notCovered(inForce or poor, [identity for identity, _ in shown])
+        if inForce and spare and not problems:
+            problems += [f"{each.file}: the certificate or its key is gone" for each in spare]
+        shown += self._makeContexts(spare, problems)
+        problems = list(dict.fromkeys(problems))
+        if not shown:
+            raise EndpointError(problems[0] if problems else self._nothing())
+        certificates = self._certificates(shown)
+        self._problems = problems
+        return certificates
+
+    def _makeContexts(self, identities: Iterable[Identity], problems: list[str]) -> list[Shown]:
+        shown = []
+        for identity in identities:
+            try:
+                shown.append((identity, self._makeContext(identity)))
+            except EndpointError as error:
+                problems.append(str(error))
+        return shown
+
+    def _certificates(self, shown: list[Shown]) -> Certificates:
+        return Certificates(shown, defaultName=self._defaultName, refuseUnknown=self._refuseUnknown)
 
     def _nothing(self) -> str:
         return f"{self._sources.certs}: no file here holds a certificate that has a key"
 
-    def _default(self, identities: list[Identity]) -> Identity:
-        if self._defaultName is None:
-            return identities[0]
+    def _announce(self, identities: list[Identity], problems: list[str]) -> None:
+        self._reject(problems)
         for identity in identities:
-            if self._defaultName.lower() in identity.names:
-                return identity
-        raise EndpointError(f'no certificate here holds the default name "{self._defaultName}"')
-
-    def _announce(self) -> None:
-        for error in self._problems:
-            self._reject(error)
-        for identity in self.current.identities:
             self._context.emit(
                 CertificateLoaded(
                     self._context.service,
@@ -290,17 +344,19 @@ class CertificateStore:
                 )
             )
 
-    def _reject(self, error: EndpointError) -> None:
-        self._context.emit(
-            CertificateRejected(self._context.service, self._context.endpoint, str(error))
-        )
+    def _reject(self, problems: list[str]) -> None:
+        for problem in problems:
+            self._context.emit(
+                CertificateRejected(self._context.service, self._context.endpoint, problem)
+            )
 
     def _remind(self) -> None:
         now = self._context.reactor.seconds()
         for identity in self.current.identities:
             left = identity.notAfter.timestamp() - now
             last = self._reminded.get(identity.file)
-            if left < EXPIRY_NOTICE and (last is None or now - last >= _DAY):
+            notice = min(EXPIRY_NOTICE, identity.lifetime / 3)
+            if left < notice and (last is None or now - last >= _DAY):
                 self._reminded[identity.file] = now
                 self._context.emit(
                     CertificateExpiring(
@@ -309,29 +365,37 @@ class CertificateStore:
                 )
 
 
-def watched(paths: Iterable[Path | None]) -> tuple[Path, ...]:
-    """
-    Those of some optional paths that were given.
-    """
-    return tuple(path for path in paths if path is not None)
+def _notCovered(candidates: list[Identity], shown: list[Identity]) -> list[Identity]:
+    # What stands in a file that was read anew is as the operator wants it.
+    files = {identity.file for identity in shown}
+    names = {name for identity in shown for name in identity.names}
+    return [
+        each
+        for each in candidates
+        if each.file not in files and (not shown or not names.issuperset(each.names))
+    ]
 
 
 def chooseProtocols(context: SSL.Context, acceptable: Any) -> None:
     """
     Negotiate an application protocol (ALPN, RFC 7301).
 
+    A client that offers others only is refused, as the RFC asks: it takes this
+    server for another one, or is made to (https://alpaca-attack.com).
+
     Args:
         context: A context that no connection uses yet.
         acceptable: What the service speaks, the best first; empty for none.
     """
-    offered = list(acceptable or ())
+    offered: list[bytes] = list(acceptable or ())
     if not offered:
         return
 
-    def select(connection: SSL.Connection, asked: list[bytes]) -> Any:
+    def select(connection: SSL.Connection, asked: list[bytes]) -> bytes:
         for protocol in offered:
             if protocol in asked:
                 return protocol
-        return SSL.NO_OVERLAPPING_PROTOCOLS
+        # pyOpenSSL raises it again where the handshake is made.
+        raise SSL.Error([("SSL routines", "", "no application protocol in common")])
 
     context.set_alpn_select_callback(select)

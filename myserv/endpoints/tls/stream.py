@@ -12,28 +12,29 @@ import contextlib
 from typing import Any, Final
 
 from OpenSSL import SSL
-from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import INegotiated, ISSLTransport
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHandshakeListener, INegotiated, ISSLTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from myserv.endpoints.failure import describeOpenSSLError
 from myserv.endpoints.layer import Layer, LayerFactory
 from myserv.endpoints.tls.policy import GROUPS
-from myserv.endpoints.tls.store import CertificateStore
-from myserv.interfaces import IReloadable
+from myserv.endpoints.tls.records import HEADER, MAXIMUM_PLAIN, RecordBoundaries
+from myserv.endpoints.tls.store import Certificates, CertificateStore
 
-_READ: Final = 64 * 1024
-_HEADER: Final = 5
+_FLUSH: Final = 64 * 1024
+
+# What encryption adds to a record, and room for what OpenSSL says by itself.
 _OVERHEAD: Final = 256
-_RECORD: Final = 16384
 
-# The record of a fatal alert, handshake_failure, as TLS 1.2 and 1.3 write it
-# before there are keys (RFC 8446, section 6.2).
-_REFUSAL: Final = b"\x15\x03\x03\x00\x02\x02\x28"
+# Fatal alerts (RFC 8446, section 6) as TLS 1.2 and 1.3 write them before there
+# are keys.
+_ALERT: Final = b"\x15\x03\x03\x00\x02\x02"
+_HANDSHAKE_FAILURE: Final = _ALERT + b"\x28"
+_UNRECOGNIZED_NAME: Final = _ALERT + b"\x70"
 
 
-@implementer(IReloadable)
 class TLSFactory(LayerFactory):
     """
     Builds the TLS of each connection.
@@ -75,9 +76,7 @@ class TLSFactory(LayerFactory):
         """
         Build the TLS of one connection.
         """
-        ssl = SSL.Connection(self._store.current.default, None)
-        ssl.set_accept_state()
-        return TLSLayer(self, addr, self._timeout, ssl)
+        return TLSLayer(self, addr, self._timeout, self._store.current)
 
 
 @implementer(ISSLTransport, INegotiated)
@@ -88,20 +87,35 @@ class TLSLayer(Layer):
 
     name = "tls"
 
+    TLS = True
+    """As Twisted's transports say it."""
+
     def __init__(
-        self, factory: TLSFactory, address: Any, timeout: float, ssl: SSL.Connection
+        self, factory: TLSFactory, address: Any, timeout: float, certificates: Certificates
     ) -> None:
+        """
+        Args:
+            factory: What built it.
+            address: Whom the transport says it is connected to.
+            timeout: Seconds that the handshake may take.
+            certificates: What to show.
+        """
         super().__init__(factory, address, timeout)
-        self._ssl = ssl
-        self._answered = False
-        # Of the record under way: bytes that are still to come, or, where not
-        # even its header is complete, what there is of that.
-        self._outstanding = 0
-        self._header = b""
+        # Kept until the handshake is over: a renewal in the midst of it must not
+        # take away the callbacks that OpenSSL may still call.
+        self._certificates: Certificates | None = certificates
+        self._ssl = SSL.Connection(certificates.default, None)
+        self._ssl.set_accept_state()
+        self._records = RecordBoundaries()
+        self._producer: Any = None
+        # What still comes in is thrown away.
+        self._deaf = False
+        # Nothing more goes out.
         self._saidGoodbye = False
         self._wantsToClose = False
-        self._producing = False
-        self._truncated = False
+        self._wantsToEndOutput = False
+        # Why the connection ends, where the transport knows less.
+        self._reason: Failure | None = None
 
     # From the wire.
 
@@ -109,110 +123,130 @@ class TLSLayer(Layer):
         """
         Decrypt what came and hand it on; first of all, shake hands.
         """
-        if self._saidGoodbye:
+        if self._deaf:
             return
         self._ssl.bio_write(data)
-        # One record, whole, in a segment of its own: one read has it all.
-        whole = (
-            self._outstanding == 0
-            and not self._header
-            and len(data) > _HEADER
-            and len(data) == _HEADER + (data[3] << 8 | data[4])
-        )
-        if not whole:
-            self._track(data)
+        size = len(data)
+        if (
+            self._records.between
+            and size > HEADER
+            and size == HEADER + (data[3] << 8 | data[4])
+            and self.upper is not None
+        ):
+            # One record, whole, in a segment of its own: one read has it all.
+            self._decrypt(size)
+            return
+        self._records.follow(data)
         if self.upper is None:
             self._shakeHands()
         else:
-            self._decrypt(once=whole)
+            self._decryptAll()
 
-    def _track(self, data: bytes) -> None:
-        # Follow the lengths in the records' headers, to know where the next begins.
-        if self._header:
-            data = self._header + data
-        position = self._outstanding
-        while position + _HEADER <= len(data):
-            position += _HEADER + (data[position + 3] << 8 | data[position + 4])
-        self._header = data[position:]
-        self._outstanding = max(0, position - len(data))
+    def _decryptAll(self) -> None:
+        while not self._deaf and self._decrypt(MAXIMUM_PLAIN):
+            pass
 
-    def _decrypt(self, *, once: bool) -> None:
-        ssl = self._ssl
-        while self.upper is not None and not self._saidGoodbye:
-            try:
-                plain = ssl.recv(_READ)
-            except SSL.WantReadError:
-                break
-            except SSL.ZeroReturnError:
-                self._flush()
+    def _decrypt(self, most: int) -> bool:
+        try:
+            plain = self._ssl.recv(most)
+        except SSL.WantReadError:
+            # It may have answered by itself, to a new key for example.
+            self._flush()
+            return False
+        except SSL.ZeroReturnError:
+            self._deaf = True
+            self._flush()
+            if not self._wantsToClose:
                 self.endOfInput()
-                return
-            except SSL.Error as error:
-                self._broken(error)
-                return
+            return False
+        except SSL.Error as error:
+            self._broken(error)
+            return False
+        if not self._wantsToClose:
             self.upper.dataReceived(plain)
-            if once:
-                return
-        self._flush()
+        return True
 
     def _broken(self, error: SSL.Error) -> None:
         # What OpenSSL has to say about it goes out first: an alert.
         self._flush()
-        self.context.penalize(self.getPeer(), f"broke TLS: {describeOpenSSLError(error)}")
-        self.abortConnection()
+        reason = describeOpenSSLError(error)
+        if " alert " not in reason:
+            # The peer's own alert is its right.
+            self.context.penalize(self.getPeer(), f"broke TLS: {reason}")
+        self._reason = Failure(ConnectionLost(f"TLS broke: {reason}"))
+        self._deaf = self._saidGoodbye = True
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            self.transport.unregisterProducer()
+            producer.stopProducing()
+        # Not cut: the alert has to arrive.
+        self.closeTransport()
 
     def _shakeHands(self) -> None:
+        done = True
         try:
             self._ssl.do_handshake()
         except SSL.WantReadError:
-            if self._groupIsAccepted():
-                self._flush()
-            return
+            done = False
         except SSL.Error as error:
-            self._flush()
-            self._fail(describeOpenSSLError(error))
+            self._handshakeBroke(error)
             return
-        if not self._groupIsAccepted():
+        # What OpenSSL has to say to this is not on the wire yet.
+        group = self._ssl.get_group_name()
+        if group is not None and group.lower() not in GROUPS:
+            self.transport.write(_HANDSHAKE_FAILURE)
+            self._refuse(f"the key exchange {group} is not accepted")
             return
         self._flush()
+        if done:
+            self._handshakeCompleted()
+
+    def _handshakeBroke(self, error: SSL.Error) -> None:
+        assert self._certificates is not None
+        if self._certificates.refused(self._ssl):
+            # Says more than the alert that OpenSSL has ready.
+            self.transport.write(_UNRECOGNIZED_NAME)
+            self._refuse("it asked for a name that is not here")
+            return
+        self._flush()
+        self._refuse(describeOpenSSLError(error))
+
+    def _handshakeCompleted(self) -> None:
+        self._certificates = None
         self.handshakeDone()
+        if IHandshakeListener.providedBy(self.upper):
+            self.upper.handshakeCompleted()
         # The first request may have come with the end of the handshake.
-        self._decrypt(once=False)
+        self._decryptAll()
 
-    def _groupIsAccepted(self) -> bool:
-        # The key exchange is agreed on by now, and nobody has been told yet.
-        if self._answered:
-            return True
-        group = self._ssl.get_group_name()
-        if group is None:
-            return True
-        self._answered = True
-        if group.lower() in GROUPS:
-            return True
-        self.transport.write(_REFUSAL)
-        self._fail(f"the key exchange {group} is not accepted")
-        return False
-
-    def _fail(self, reason: str) -> None:
+    def _refuse(self, reason: str) -> None:
+        self._deaf = True
         self.handshakeFailed(reason, abort=False)
         # Not cut: the alert has to arrive.
         self.closeTransport()
 
     def readConnectionLost(self) -> None:
         """
-        The peer will send no more.
+        The transport's input has ended.
         """
-        if self.upper is not None and not self._ssl.get_shutdown() & SSL.RECEIVED_SHUTDOWN:
-            self._truncated = True
-        super().readConnectionLost()
+        if self.upper is None or self._deaf:
+            super().readConnectionLost()
+            return
+        # Who cuts a connection can do that, a goodbye cannot be forged: what is
+        # above does not hear of an orderly end, though what it wrote goes out.
+        self.peerEnded = True
+        self._reason = _truncated()
+        self.loseConnection()
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
         """
         The transport is gone.
         """
-        if self._truncated:
-            reason = Failure(ConnectionLost("the peer left without a TLS goodbye"))
-        super().connectionLost(reason)
+        if self._reason is None and not self._deaf and reason.check(ConnectionDone):
+            self._reason = _truncated()
+        self._deaf = self._saidGoodbye = True
+        self._certificates = self._producer = None
+        super().connectionLost(self._reason or reason)
 
     # To the wire.
 
@@ -222,70 +256,105 @@ class TLSLayer(Layer):
         """
         if self._saidGoodbye or not data:
             return
+        size = len(data)
+        if size > MAXIMUM_PLAIN:
+            self._writeLong(data)
+            return
         try:
-            if len(data) <= _RECORD:
-                self._ssl.send(data)
-            else:
-                self._sendRecords(data)
+            self._ssl.send(data)
         except SSL.Error as error:
             self._broken(error)
             return
-        self.transport.write(self._ssl.bio_read(len(data) + _OVERHEAD))
-        if len(data) > _RECORD:
+        most = size + _OVERHEAD
+        sealed = self._ssl.bio_read(most)
+        self.transport.write(sealed)
+        if len(sealed) == most:
             self._flush()
 
-    def _sendRecords(self, data: bytes) -> None:
+    def _writeLong(self, data: bytes) -> None:
         view = memoryview(data)
-        while view:
-            view = view[self._ssl.send(view) :]
+        sealed = []
+        try:
+            for start in range(0, len(data), MAXIMUM_PLAIN):
+                self._ssl.send(view[start : start + MAXIMUM_PLAIN])
+                sealed.append(self._ssl.bio_read(MAXIMUM_PLAIN + _OVERHEAD))
+        except SSL.Error as error:
+            self._broken(error)
+            return
+        self.transport.writeSequence(sealed)
+        self._flush()
 
     def _flush(self) -> None:
-        while True:
-            try:
-                waiting = self._ssl.bio_read(_READ)
-            except SSL.WantReadError:
-                return
-            self.transport.write(waiting)
+        with contextlib.suppress(SSL.WantReadError):
+            while True:
+                self.transport.write(self._ssl.bio_read(_FLUSH))
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
         Let the transport pause whoever writes here.
         """
+        if self._saidGoodbye:
+            producer.stopProducing()
+            return
+        # Noted before: one that is asked for all it has may finish at once.
+        if self._producer is None:
+            self._producer = producer
         self.transport.registerProducer(producer, streaming)
-        self._producing = True
 
     def unregisterProducer(self) -> None:
         """
         Nobody writes here by themselves any more.
         """
-        self._producing = False
-        self.transport.unregisterProducer()
+        self._producer = None
+        super().unregisterProducer()
         if self._wantsToClose:
-            self._sayGoodbye()
+            self._close()
+        elif self._wantsToEndOutput:
+            self._endOutput()
 
     def loseConnection(self) -> None:
         """
         Close when what was written, and what a producer still writes, is sent.
         """
         self._wantsToClose = True
-        if not self._producing:
-            self._sayGoodbye()
+        if self._producer is None:
+            self._close()
+
+    def _close(self) -> None:
+        self._sayGoodbye()
+        self._deaf = True
+        self.closeTransport()
 
     def _sayGoodbye(self) -> None:
-        if self._saidGoodbye:
-            return
-        # A connection that broke cannot say it.
-        with contextlib.suppress(SSL.Error):
-            self._ssl.shutdown()
-        self._flush()
-        self._saidGoodbye = True
-        self.closeTransport()
+        if not self._saidGoodbye:
+            self._saidGoodbye = True
+            # Not while the peer is half-way through a message about keys.
+            with contextlib.suppress(SSL.Error):
+                self._ssl.shutdown()
+            self._flush()
 
     def loseWriteConnection(self) -> None:
         """
-        TLS 1.2 has no half-close that peers understand: close it all.
+        Say that no more comes, and go on listening.
+
+        In TLS 1.2 a peer answers that by leaving; in 1.3 it may go on (RFC 8446,
+        section 6.1).
         """
-        self.loseConnection()
+        self._wantsToEndOutput = True
+        if self._producer is None:
+            self._endOutput()
+
+    def _endOutput(self) -> None:
+        if not self._saidGoodbye:
+            self._sayGoodbye()
+            self.transport.loseWriteConnection()
+
+    def abortConnection(self) -> None:
+        """
+        Close at once.
+        """
+        self._deaf = self._saidGoodbye = True
+        super().abortConnection()
 
     # What a protocol may want to know.
 
@@ -307,3 +376,7 @@ class TLSLayer(Layer):
         OpenSSL's own view of it.
         """
         return self._ssl
+
+
+def _truncated() -> Failure:
+    return Failure(ConnectionLost("the peer left without a TLS goodbye"))

@@ -1,0 +1,43 @@
+"""
+Where TLS records begin and end in a stream of segments.
+
+A record is a header of five bytes, the last two of which say how many bytes
+follow (RFC 8446, section 5.1).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+HEADER: Final = 5
+
+MAXIMUM_PLAIN: Final = 16384
+"""Bytes that one record carries at most."""
+
+
+class RecordBoundaries:
+    """
+    Follows a stream from record to record.
+
+    @ivar between: The next byte begins a record.
+    """
+
+    def __init__(self) -> None:
+        self.between = True
+        # Of the record under way: bytes that are still to come, or, where not
+        # even its header is complete, what there is of that.
+        self._outstanding = 0
+        self._header = b""
+
+    def follow(self, segment: bytes) -> None:
+        """
+        Go on to the end of a segment.
+        """
+        data = self._header + segment
+        position = self._outstanding
+        end = len(data)
+        while position + HEADER <= end:
+            position += HEADER + (data[position + 3] << 8 | data[position + 4])
+        self._header = data[position:]
+        self._outstanding = max(0, position - end)
+        self.between = position == end
