@@ -11,12 +11,24 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from types import TracebackType
 from typing import Final
 
 from attrs import evolve, frozen
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+MAXIMUM_QUOTED: Final = 200
+"""Characters of one thing that a problem quotes: enough to know it again."""
+
+MAXIMUM_LINE: Final = 2000
+"""Characters of a problem: some 20 lines of a terminal, which nobody wants to see twice."""
+
+# What opens within a word is an apostrophe.
+_QUOTED: Final = re.compile(r"""(?<!\w)(?:"[^"]*+"|'[^']*+')""")
+
+_ESCAPES: Final = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands in a document: C{("services", "echo", "listen", 0)}."""
@@ -33,16 +45,50 @@ def formatKeyPath(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            # JSON's quotes and escapes are TOML's, and keep it all in one line.
-            bare = _BARE_KEY.fullmatch(part)
-            text += ("." if text else "") + (part if bare else json.dumps(part, ensure_ascii=False))
+            # JSON's quotes and escapes are TOML's.
+            key = shorten(part)
+            bare = _BARE_KEY.fullmatch(key)
+            text += ("." if text else "") + (key if bare else json.dumps(key, ensure_ascii=False))
     return text
+
+
+def shorten(text: str, most: int = MAXIMUM_QUOTED) -> str:
+    """
+    Cut what is too long in its middle: beginning and end tell most.
+
+    Args:
+        text: Any text.
+        most: Characters that may be left.
+    """
+    if len(text) <= most:
+        return text
+    half = (most - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"
+
+
+def printable(text: str) -> str:
+    """
+    Make one line of text that moves no cursor and changes no colour.
+
+    What does not print is written as TOML's escapes.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _escape(each) for each in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return _ESCAPES.get(character) or (f"\\u{code:04x}" if code < 2**16 else f"\\U{code:08x}")
 
 
 @frozen
 class Problem:
     """
     One thing that an operator has to change.
+
+    As text it is one line that prints, whatever it quotes; its parts are as
+    they were found.
 
     @ivar message: What is wrong and what would be right, in one line.
     @ivar key: The key that holds the wrong value; empty when there is none.
@@ -55,9 +101,11 @@ class Problem:
     where: str = ""
 
     def __str__(self) -> str:
-        return ": ".join(
+        text = ": ".join(
             part for part in (self.where, formatKeyPath(self.key), self.message) if part
         )
+        quoting = _QUOTED.sub(lambda match: shorten(match[0], MAXIMUM_QUOTED), text)
+        return printable(shorten(quoting, MAXIMUM_LINE))
 
     def under(self, prefix: KeyPath) -> Problem:
         """
@@ -102,6 +150,73 @@ class PluginError(ConfigurationError):
 
 class ListenError(ConfigurationError):
     """An endpoint that is well formed but could not be opened."""
+
+
+class FileError(ConfigurationError):
+    """
+    A file that an operator named cannot be used.
+
+    @ivar reason: Why, without the file's name.
+    """
+
+    def __init__(self, file: str, reason: str, key: KeyPath = ()) -> None:
+        """
+        Args:
+            file: The file, as the operator wrote it.
+            reason: Why.
+            key: The key that names it.
+        """
+        super().__init__(Problem(f"{file}: {reason}", key))
+        self.reason = reason
+
+
+class Blaming:
+    """
+    Around a call of somebody else's code: whatever that raises becomes an
+    error that says so.
+
+    What goes through is the operator's C{KeyboardInterrupt}, and errors of this
+    module, which have their words already.
+    """
+
+    def __init__(self, blame: Callable[[BaseException], MyservError]) -> None:
+        """
+        Args:
+            blame: Makes the error of what was raised, which may be anything:
+                C{sys.exit()} raises what is no C{Exception}.
+        """
+        self._blame = blame
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        if error is not None and not isinstance(error, (KeyboardInterrupt, MyservError)):
+            raise self._blame(error) from error
+
+
+def describeException(error: BaseException) -> str:
+    """
+    Write what was raised in one line: C{"ValueError: no"}.
+    """
+    text = textOf(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def textOf(error: BaseException) -> str:
+    """
+    Read an exception's text; nothing when even that raises.
+    """
+    try:
+        with Blaming(lambda raised: MyservError()):
+            return " ".join(str(error).split())
+    except MyservError:
+        return ""
 
 
 def didYouMean(word: str, known: Iterable[str]) -> str:

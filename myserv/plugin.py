@@ -38,6 +38,7 @@ from myserv.interfaces import (
     IWebSocketTransport,
 )
 from myserv.options.declare import option
+from myserv.options.files import readFile
 from myserv.options.values import Duration, HostPort, IPAddress, IPNetwork, Size
 from myserv.sessions import DatagramSession, DatagramSessions, SessionLimits, SessionStatistics
 
@@ -71,6 +72,7 @@ __all__ = [
     "SessionStatistics",
     "Size",
     "option",
+    "readFile",
 ]
 
 NAME_PATTERN: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

@@ -9,15 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myserv.errors import (
+    MAXIMUM_LINE,
+    Blaming,
     ConfigurationError,
     EndpointError,
+    FileError,
     KeyPath,
     ListenError,
     MyservError,
     PluginError,
     Problem,
+    describeException,
     didYouMean,
     formatKeyPath,
+    printable,
+    shorten,
 )
 
 
@@ -119,3 +125,96 @@ def test_anEndpointErrorIsAValueError() -> None:
 def test_theRightSpellingIsSuggested(word: str, known: list[str], expected: str) -> None:
     """The nearest word, else all there are, whatever the case and the hyphens."""
     assert didYouMean(word, iter(known)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a b é ✓ \\", "a b é ✓ \\"),
+        ("a\nb\tc\r\b\f", r"a\nb\tc\r\b\f"),
+        ("\x1b[31m\0\x7f", r"\u001b[31m\u0000\u007f"),
+        ("\x85\u2028\u202e\xa0", r"\u0085\u2028\u202e\u00a0"),
+        ("b\udcff\U000e0001", r"b\udcff\U000e0001"),
+    ],
+)
+def test_whatDoesNotPrintIsEscaped(text: str, line: str) -> None:
+    """A line stays one, and changes no colour, wherever it comes from."""
+    assert printable(text) == line
+    assert str(Problem(text, where=text)) == f"{line}: {line}"
+    assert str(ConfigurationError([Problem(text), Problem("x")])) == f"{line}\nx"
+    assert Problem(text).message == text
+
+
+def test_aKeyThatDoesNotPrint() -> None:
+    """Is written as TOML would read it."""
+    assert str(Problem("x", ("a\x85b", "c\x1b"))) == r'"a\u0085b"."c\u001b": x'
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_whatIsQuotedIsCut(quote: str) -> None:
+    """In its middle; the rest of the line is left as it is."""
+    text = f"isn't {{}} {quote}b{quote}: the authors' word, isn't {{}} it"
+    long = f"{quote}{'a' * 10_000}{quote}"
+    cut = f"{quote}{'a' * 98}…{'a' * 98}{quote}"
+    assert str(Problem(text.format(long, long))) == text.format(cut, cut)
+    whole = f"{quote}{'a' * 198}{quote}"
+    assert str(Problem(text.format(whole, whole))) == text.format(whole, whole)
+
+
+def test_theWholeIsCut() -> None:
+    """Whatever it is made of: nobody reads fifty megabytes."""
+    line = str(Problem("x" * 50_000_000, ("k" * 50_000_000,), "f:1:2"))
+    assert line.startswith(f'f:1:2: "{"k" * 98}')
+    assert line.endswith("xxx")
+    assert len(line) <= MAXIMUM_LINE
+
+
+def test_shorten() -> None:
+    """What is short enough is left alone."""
+    assert shorten("abcdefgh", 8) == "abcdefgh"
+    assert shorten("abcdefghi", 8) == "abc…ghi"
+
+
+class Speechless(BaseException):
+    """No exception of anybody's, without words."""
+
+    def __str__(self) -> str:
+        raise GeneratorExit
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError(" two\n lines "), "ValueError: two lines"),
+        (KeyError(), "KeyError"),
+        (SystemExit(3), "SystemExit: 3"),
+        (Speechless(), "Speechless"),
+    ],
+)
+def test_othersAreBlamed(error: BaseException, line: str) -> None:
+    """Whatever their code raises, it is told of, and where it was raised is not lost."""
+    with (
+        pytest.raises(PluginError) as caught,
+        Blaming(lambda raised: PluginError(describeException(raised))),
+    ):
+        raise error
+    assert str(caught.value) == line
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ConfigurationError("in words")])
+def test_nobodyIsBlamed(error: BaseException) -> None:
+    """For what the operator does, or what is in words already."""
+    with (
+        pytest.raises(type(error)) as caught,
+        Blaming(lambda raised: PluginError("never")),
+    ):
+        raise error
+    assert caught.value is error
+
+
+def test_aFileError() -> None:
+    """Names the file, the key and the reason."""
+    error = FileError("quotes.txt", "is a FIFO", ("file",))
+    assert str(error) == "file: quotes.txt: is a FIFO"
+    assert error.reason == "is a FIFO"

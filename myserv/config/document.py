@@ -16,14 +16,16 @@ from typing import Any, Final
 
 from attrs import evolve, frozen
 
-from myserv.config.positions import Position, scanPositions
-from myserv.errors import ConfigurationError, KeyPath, Problem
+from myserv.config.positions import Position, endOf, scanPositions
+from myserv.config.shape import findTooDeep
+from myserv.errors import ConfigurationError, FileError, KeyPath, Problem
+from myserv.options.files import readFile
 
 MAXIMUM_DOCUMENT_BYTES: Final = 2**20
 """1 MiB, some 20,000 services: what is larger is not a configuration file."""
 
-NOWHERE: Final[Position] = (0, 0)
-"""The position of what is not in the text; it sorts before all others."""
+BEGINNING: Final[Position] = (1, 1)
+"""Where what is missing altogether is missed."""
 
 _TOML_ERROR: Final = re.compile(
     r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)",
@@ -69,12 +71,12 @@ class Document:
         Find a key, or the nearest enclosing one that stands in the text.
 
         Returns:
-            Line and column; L{NOWHERE} when none does.
+            Line and column; the L{BEGINNING} when none does.
         """
         for length in range(len(key), 0, -1):
             if key[:length] in self.positions:
                 return self.positions[key[:length]]
-        return NOWHERE
+        return BEGINNING
 
     def locate(self, key: KeyPath) -> str:
         """
@@ -82,7 +84,7 @@ class Document:
         in the text: a key that is missing is missed at its table's header.
 
         Returns:
-            C{"myserv.toml:4:10"}, or C{"myserv.toml"} when none does.
+            C{"myserv.toml:4:10"}.
         """
         return _place(self.path, self.position(key))
 
@@ -112,26 +114,16 @@ def readDocument(path: str | Path) -> Document:
         path: Where it is.
 
     Raises:
-        ConfigurationError: With one problem: it cannot be read, is larger than
-            L{MAXIMUM_DOCUMENT_BYTES}, is not UTF-8 or not TOML.
+        ConfigurationError: With one problem: it is not a regular file that can
+            be read, is larger than L{MAXIMUM_DOCUMENT_BYTES}, or is as
+            L{parseDocument} says.
     """
-    where = str(path)
     try:
-        with open(path, "rb") as file:
-            content = file.read(MAXIMUM_DOCUMENT_BYTES + 1)
-    except FileNotFoundError:
-        raise ConfigurationError(Problem("there is no such file", where=where)) from None
-    except IsADirectoryError:
-        raise ConfigurationError(Problem("is a directory, not a file", where=where)) from None
-    except PermissionError:
-        raise ConfigurationError(
-            Problem("cannot be read: this user has no permission to", where=where)
-        ) from None
-    except (OSError, ValueError) as error:
-        # ValueError: a path that holds a NUL byte.
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigurationError(Problem(f"cannot be read: {reason}", where=where)) from None
-    return parseDocument(where, content)
+        content = readFile(path, maximum=MAXIMUM_DOCUMENT_BYTES)
+    except FileError as error:
+        where = str(path) or '""'
+        raise ConfigurationError(Problem(error.reason, where=where)) from None
+    return parseDocument(str(path), content)
 
 
 def parseDocument(path: str, content: bytes) -> Document:
@@ -140,30 +132,26 @@ def parseDocument(path: str, content: bytes) -> Document:
 
     Args:
         path: The file, as the operator wrote it.
-        content: Its bytes; a byte order mark, which some editors leave at the
+        content: Its bytes, at most L{MAXIMUM_DOCUMENT_BYTES}; a byte order mark, which some editors leave at the
             start, is no part of the text.
 
     Raises:
-        ConfigurationError: As L{readDocument}.
+        ConfigurationError: With one problem: it is not UTF-8, not TOML, or
+            TOML that is too deep to read.
     """
-    if len(content) > MAXIMUM_DOCUMENT_BYTES:
-        raise ConfigurationError(
-            Problem(f"is larger than {MAXIMUM_DOCUMENT_BYTES // 2**20} MiB", where=path)
-        )
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8")
         message = f"is not UTF-8: the byte 0x{content[error.start]:02x} cannot stand here"
-        raise ConfigurationError(Problem(message, where=_place(path, _end(before)))) from None
+        raise ConfigurationError(Problem(message, where=_place(path, endOf(before)))) from None
+    if (deep := findTooDeep(text)) is not None:
+        raise ConfigurationError(Problem(deep.what, where=_place(path, deep.position)))
     try:
         values = tomllib.loads(text)
     except ValueError as error:
         raise ConfigurationError(_syntaxProblem(path, text, str(error))) from None
-    except RecursionError:
-        message = "is not TOML that can be read: lists or tables are nested too deeply"
-        raise ConfigurationError(Problem(message, where=path)) from None
     return Document(path, values, scanPositions(text))
 
 
@@ -177,16 +165,10 @@ def _syntaxProblem(path: str, text: str, error: str) -> Problem:
         if what.startswith(start):
             what = plainly
             break
-    position = (int(match["line"]), int(match["column"])) if match["line"] else _end(text)
+    position = (int(match["line"]), int(match["column"])) if match["line"] else endOf(text)
     return Problem(f"is not TOML: {what[0].lower()}{what[1:]}", where=_place(path, position))
 
 
-def _end(text: str) -> Position:
-    """
-    Tell where the character after a text would stand.
-    """
-    return text.count("\n") + 1, len(text) - text.rfind("\n")
-
-
 def _place(path: str, position: Position) -> str:
-    return path if position == NOWHERE else f"{path}:{position[0]}:{position[1]}"
+    line, column = position
+    return f"{path}:{line}:{column}"

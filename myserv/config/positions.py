@@ -29,6 +29,13 @@ _KEY_PART: Final = re.compile(rf"{_STRING} | [A-Za-z0-9_-]++", re.VERBOSE | re.D
 _SCALAR: Final = re.compile(rf"{_STRING} | [^,\]}}\#\n]++", re.VERBOSE | re.DOTALL)
 
 
+def endOf(text: str) -> Position:
+    """
+    Tell where the character after a text would stand.
+    """
+    return text.count("\n") + 1, len(text) - text.rfind("\n")
+
+
 def scanPositions(text: str) -> dict[KeyPath, Position]:
     """
     Find where each key and each element of an array stands.

@@ -61,9 +61,21 @@ def option(
         positional: In an endpoint string, the value may be given by position.
         name: What an operator calls it, where that is not the attribute's name:
             C{from} is a word of Python's.
+
+    Raises:
+        TypeError: One of these is of the wrong type.
     """
+    _checkType(str, help=help)
+    _checkType(str | None, metavar=metavar, name=name)
+    _checkType(int | float | None, minimum=minimum, maximum=maximum)
     statement = _Statement(help, minimum, maximum, metavar, positional, name)
     return attrs.field(default=default, metadata={_METADATA: statement}, kw_only=False)
+
+
+def _checkType(kind: Any, **arguments: object) -> None:
+    for name, value in arguments.items():
+        if not isinstance(value, kind):
+            raise TypeError(f"option() was given {name}={value!r}")
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myserv.config.document import (
+    BEGINNING,
     MAXIMUM_DOCUMENT_BYTES,
-    NOWHERE,
     Document,
     parseDocument,
     readDocument,
 )
+from myserv.config.shape import MAXIMUM_KEY_PARTS, MAXIMUM_NESTING, findTooDeep
 from myserv.errors import ConfigurationError, KeyPath, Problem
 
 SAMPLE = """\
@@ -54,8 +56,8 @@ def refusal(content: bytes) -> str:
         (("services", "echo", "listen", 9), "myserv.toml:5:1"),
         (("services", "echo", "protocol"), "myserv.toml:4:11"),
         (("services", "chat", "options", "x"), "myserv.toml:4:2"),
-        (("directory",), "myserv.toml"),
-        ((), "myserv.toml"),
+        (("directory",), "myserv.toml:1:1"),
+        ((), "myserv.toml:1:1"),
     ],
 )
 def test_locateFindsTheNearestEnclosingKey(key: KeyPath, where: str) -> None:
@@ -64,10 +66,10 @@ def test_locateFindsTheNearestEnclosingKey(key: KeyPath, where: str) -> None:
 
 
 def test_positionOfNothing() -> None:
-    """What is nowhere sorts before all that is somewhere."""
+    """What is missing altogether is missed at the beginning, before all else."""
     document = sample()
-    assert document.position(("chat",)) == NOWHERE
-    assert min(document.positions.values()) > NOWHERE
+    assert document.position(("chat",)) == BEGINNING
+    assert min(document.positions.values()) >= BEGINNING
 
 
 def test_valuesAreTomllibs() -> None:
@@ -92,7 +94,7 @@ def test_reportPutsProblemsInTheOrderOfTheFile() -> None:
     )
     assert isinstance(error, ConfigurationError)
     assert str(error).splitlines() == [
-        "myserv.toml: tls: first",
+        "myserv.toml:1:1: tls: first",
         "myserv.toml:2:1: server.directory: second",
         "myserv.toml:4:11: services.echo.protocol: third",
         "myserv.toml:4:11: services.echo.optoins: third too",
@@ -141,6 +143,21 @@ def test_missingFile(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path}/../no.toml: there is no such file"
 
 
+def test_noNameAtAll() -> None:
+    """Of an empty name there is something to see."""
+    with pytest.raises(ConfigurationError) as caught:
+        readDocument("")
+    assert str(caught.value) == '"": there is no such file'
+
+
+@pytest.mark.parametrize("name", ["fifo", "/dev/zero"])
+def test_whatNeverEnds(name: str, tmp_path: Path) -> None:
+    """Nobody waits for what is no regular file."""
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ConfigurationError, match=r": is a (FIFO|device), not a regular file$"):
+        readDocument(tmp_path / name)
+
+
 def test_directory(tmp_path: Path) -> None:
     """A directory is not a file."""
     with pytest.raises(ConfigurationError) as caught:
@@ -158,10 +175,10 @@ def test_directory(tmp_path: Path) -> None:
 def test_fileThatCannotBeRead(number: int, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the system refuses is said in a line."""
 
-    def refuse(path: object, mode: str) -> None:
+    def refuse(path: object, flags: int) -> None:
         raise OSError(number, os.strerror(number), path)
 
-    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(ConfigurationError) as caught:
         readDocument("f.toml")
     monkeypatch.undo()
@@ -182,7 +199,7 @@ def test_theLargestDocument(tmp_path: Path) -> None:
     file.write_bytes(b"#" * (MAXIMUM_DOCUMENT_BYTES + 1))
     with pytest.raises(ConfigurationError) as caught:
         readDocument(file)
-    assert str(caught.value) == f"{file}: is larger than 1 MiB"
+    assert str(caught.value) == f"{file}: is larger than 1MiB"
 
 
 @pytest.mark.parametrize(
@@ -228,9 +245,38 @@ def test_whatPythonCannotRead() -> None:
     assert refusal(b"a = " + b"9" * 5000) == (
         "f.toml: is not TOML that can be read: a number has too many digits"
     )
-    assert refusal(b"a = " + b"[" * 5000) == (
-        "f.toml: is not TOML that can be read: lists or tables are nested too deeply"
-    )
+
+
+@pytest.mark.parametrize("line", ["{} = 1", "[{}]", "[[{}]]", "x = {{ {} = 1 }}"])
+def test_aKeyOfManyParts(line: str) -> None:
+    """Is read up to a number of parts, of which a string that has dots is one."""
+    most = "'a.b'" + "".join(f" . b{i}" for i in range(MAXIMUM_KEY_PARTS - 1))
+    assert parseDocument("f", line.format(most).encode()).values
+    text = line.format(f"{most} . c")
+    told = f"f.toml:1:{text.rindex('.') + 1}: a key may have 16 parts at most"
+    assert refusal(text.encode()) == told
+    assert refusal(line.format("a." * 20_000 + "b").encode()).endswith("parts at most")
+
+
+@pytest.mark.parametrize(("before", "after"), [("[", "]"), ("{a = ", "}")])
+def test_deepNesting(before: str, after: str) -> None:
+    """Is read up to a depth; brackets in strings and comments have none."""
+    value = before * MAXIMUM_NESTING + "'[['" + after * MAXIMUM_NESTING
+    assert parseDocument("f", f"# [[[\na = {value}\nb = {value}".encode()).values
+    text = "a = 1\nb = " + before * (MAXIMUM_NESTING + 1)
+    column = 5 + MAXIMUM_NESTING * len(before)
+    told = f"f.toml:2:{column}: lists and tables may be nested 16 deep at most"
+    assert refusal(text.encode()) == told
+
+
+@pytest.mark.parametrize(
+    "hard", ['"""a"\\', "'''a'", '"', "'", "a ", ".", "]", "{}", '"""', "'''", "#", "\\", "#\n"]
+)
+def test_theDepthIsFoundInOnePass(hard: str) -> None:
+    """A text of the largest size, made to be read again and again, is read once."""
+    before = time.process_time()
+    findTooDeep(hard * (MAXIMUM_DOCUMENT_BYTES // len(hard)))
+    assert time.process_time() - before < 10
 
 
 @given(st.binary(max_size=60) | st.text("[]{}=.,#'\"\\\n\ra1 ").map(str.encode))

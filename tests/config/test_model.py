@@ -80,7 +80,7 @@ NO_SERVICES = 'services: there are none: write [services.NAME] with a "protocol"
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", f"myserv.toml: {NO_SERVICES}"),
+        ("", f"myserv.toml:1:1: {NO_SERVICES}"),
         ("[server]\n[services]", f"myserv.toml:2:2: {NO_SERVICES}"),
         (
             "services = 3",

@@ -233,3 +233,15 @@ def test_anAuthorsMistake(optionsType: type, message: str) -> None:
     with pytest.raises(TypeError) as caught:
         describe(optionsType)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"help": 42}, {"minimum": "1"}, {"maximum": [1]}, {"metavar": 1}, {"name": b"from"}],
+)
+def test_aStatementOfTheWrongType(arguments: dict[str, Any]) -> None:
+    """Is the author's mistake, and told where it is made."""
+    [(name, value)] = arguments.items()
+    with pytest.raises(TypeError) as caught:
+        option(**{"help": "which", **arguments})
+    assert str(caught.value) == f"option() was given {name}={value!r}"

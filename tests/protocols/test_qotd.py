@@ -197,10 +197,13 @@ def test_aFileThatCannotBeReadIsAProblemAtStartUp(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     with pytest.raises(ConfigurationError) as caught:
         hostPlugin(qotd, {"file": missing})
-    assert str(caught.value) == f"file: {missing} cannot be read: No such file or directory"
+    assert str(caught.value) == f"file: {missing}: there is no such file"
     with pytest.raises(ConfigurationError) as caught:
         hostPlugin(qotd, {"file": tmp_path})
-    assert str(caught.value) == f"file: {tmp_path} cannot be read: Is a directory"
+    assert str(caught.value) == f"file: {tmp_path}: is a directory, not a file"
+    with pytest.raises(ConfigurationError) as caught:
+        hostPlugin(qotd, {"file": "/dev/zero"})
+    assert str(caught.value) == "file: /dev/zero: is a device, not a regular file"
 
 
 def test_aFileWithAWrongQuoteIsAProblemAtStartUp(tmp_path: Path) -> None:

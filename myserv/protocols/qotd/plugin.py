@@ -11,11 +11,13 @@ from typing import Final
 from attrs import frozen
 from twisted.internet.interfaces import IProtocolFactory
 
-from myserv.errors import ConfigurationError, Problem
-from myserv.plugin import IServerContext, ProtocolPlugin, ServiceFactory, option
+from myserv.plugin import IServerContext, ProtocolPlugin, ServiceFactory, Size, option, readFile
 from myserv.protocols.qotd.codec import Quotes, parseQuotes
 from myserv.protocols.qotd.protocol import DatagramQotd, Qotd
 from myserv.protocols.qotd.proverbs import PROVERBS
+
+MAXIMUM_FILE: Final = Size(4 * 2**20)
+"""Bytes of a file of quotes: all that fortune(6) comes with are 3 MB."""
 
 
 @frozen
@@ -41,12 +43,7 @@ def readQuotes(file: Path | None) -> Quotes:
     """
     if file is None:
         return Quotes(parseQuotes(PROVERBS, "proverbs"), secrets.randbelow)
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            Problem(f"{file} cannot be read: {error.strerror}", ("file",))
-        ) from None
+    data = readFile(file, maximum=MAXIMUM_FILE, key=("file",))
     return Quotes(parseQuotes(data, str(file)), secrets.randbelow)
 
 
