@@ -18,6 +18,7 @@ from myserv.endpoints.dtls.hello import ClientHello
 from myserv.endpoints.dtls.records import MAXIMUM_PLAIN, pack, renumber
 from myserv.endpoints.failure import describeOpenSSLError
 from myserv.endpoints.tls.policy import GROUPS
+from myserv.endpoints.tls.store import Certificates
 
 _FLIGHT: Final = 64 * 1024
 """Bytes to read at a time of what OpenSSL wrote: more than any flight has."""
@@ -77,6 +78,7 @@ class Association:
     """
 
     __slots__ = (
+        "_certificates",
         "_connection",
         "_due",
         "_groupChecked",
@@ -94,15 +96,18 @@ class Association:
         "started",
     )
 
-    def __init__(self, home: Home, address: Any, context: SSL.Context) -> None:
+    def __init__(self, home: Home, address: Any, certificates: Certificates) -> None:
         """
         Args:
             home: What it belongs to.
             address: Where the peer is.
-            context: The certificates that it is shown.
+            certificates: What it is shown.
         """
         self._home = home
-        self._connection = SSL.Connection(context, None)
+        # Kept until the handshake is over: a renewal in the midst of it must not
+        # take away the callbacks that OpenSSL may still call.
+        self._certificates: Certificates | None = certificates
+        self._connection = SSL.Connection(certificates.default, None)
         self._connection.set_accept_state()
         self._timer: IDelayedCall | None = None
         # Until it is open: when it has to be.  Then: unused.
@@ -161,10 +166,16 @@ class Association:
         except SSL.Error as error:
             # What OpenSSL has to say about it goes out first: an alert.
             self._flush()
-            self._fail(describeOpenSSLError(error))
+            unknown = self._certificates is not None and self._certificates.refused(
+                self._connection
+            )
+            self._fail(
+                "it asked for a name that is not here" if unknown else describeOpenSSLError(error)
+            )
             return
         self._flush()
         self._cancelTimer()
+        self._certificates = None
         home = self._home
         self.isOpen = True
         self.started = self._heard = home.reactor.seconds()
@@ -331,6 +342,7 @@ class Association:
         """
         self._isOver = True
         self.isOpen = False
+        self._certificates = None
         self._cancelTimer()
 
     def _cancelTimer(self) -> None:

@@ -222,7 +222,7 @@ class DTLSLayer(DatagramProtocol):
         return None
 
     def _begin(self, hello: ClientHello, datagram: bytes, addr: Any) -> None:
-        association = Association(self, addr, self._store.current.default)
+        association = Association(self, addr, self._store.current)
         if not association.accept(hello, datagram):
             self.drops.add(BROKEN_HELLO, addr)
             return

@@ -31,8 +31,8 @@ IDLE: Final = "5m"
 """What RFC 4787 (REQ-5) recommends to NATs for UDP: by then a peer behind one could
 not be reached any more."""
 
-ASSOCIATIONS: Final = 10_000
-"""An open one has about 20 KiB, one in its handshake about 60 KiB."""
+ASSOCIATIONS: Final = 4096
+"""OpenSSL has about 64 KiB for each, in its handshake and after: 256 MiB in all."""
 
 PER_HOST: Final = 256
 """Enough for an office behind one address; who has one address to attack from
@@ -109,8 +109,6 @@ def prepareContext(context: SSL.Context) -> None:
     context.set_max_proto_version(_DTLS1_2)
     # OpenSSL would ask the socket that it does not have.
     context.set_options(SSL.OP_NO_QUERY_MTU)
-    # Sessions live with the clients, in tickets: what a server keeps, it must bound.
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_cookie_verify_callback(_cookieIsGood)
 
 
