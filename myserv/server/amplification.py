@@ -132,6 +132,9 @@ class Amplification:
 
     @ivar factor: Bytes that a source may be sent for each that it sent.
     @ivar accounts: Those of the sources that were there last.
+    @ivar findYoung: Finds most of them at once: C{accounts.young.get}.
+    @ivar source: Whose datagram was the last: most answers are to that one.
+    @ivar account: Its account.
     """
 
     def __init__(
@@ -149,6 +152,9 @@ class Amplification:
         # Python adds and multiplies integers faster.
         self.factor = int(factor) if float(factor).is_integer() else factor
         self.accounts = RecentAccounts(limit, seconds)
+        self.findYoung = self.accounts.young.get
+        self.source: Address | None = None
+        self.account: Account | None = None
         # Apart, so that forged sources push no proved one out.
         self._proved = RecentAccounts(limit, seconds)
         self._seconds = seconds

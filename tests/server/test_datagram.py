@@ -310,8 +310,11 @@ class TestWrite:
         assert channel.getHost() == IPv4Address("UDP", "198.51.100.1", 7000)
         channel.setBroadcastAllowed(True)
         assert channel.getBroadcastAllowed()
-        with pytest.raises(AttributeError):
-            _ = channel.fly
+        assert channel.fileno() == -1
+        # This one receives no multicast.
+        for name in ("joinGroup", "fly"):
+            with pytest.raises(AttributeError):
+                getattr(channel, name)
 
     def test_unconnected(self) -> None:
         """Before it has a port it has nothing of one."""
