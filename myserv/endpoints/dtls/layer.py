@@ -397,8 +397,6 @@ class DTLSLayer(DatagramProtocol):
 
     def __getattr__(self, name: str) -> Any:
         # getHost, stopListening, setBroadcastAllowed, joinGroup and the rest.
-        if name == "transport":
-            raise AttributeError(name)
         return getattr(self.transport, name)
 
 

@@ -762,3 +762,49 @@ class TestTransport:
         stage.stop()
         counts = [each.count for each in stage.observer.ofType(DatagramsDropped)]
         assert counts == [1, 2]
+
+
+class TestBreaking:
+    """OpenSSL may fail where nobody expects it: it costs that association only."""
+
+    def test_retransmitting(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A handshake that cannot go on fails."""
+
+        def broken(connection: SSL.Connection) -> bool:
+            raise SSL.Error([("SSL routines", "", "read timeout expired")])
+
+        client = stage.client(ADDRESS)
+        client.begin()
+        stage.reactor.settle()
+        client.pump()
+        stage.reactor.settle()
+        monkeypatch.setattr(SSL.Connection, "DTLSv1_handle_timeout", broken)
+        stage.clients.clear()
+        stage.advance(1.2)
+        assert stage.failures() == ["read timeout expired"]
+        stage.assertNothingHeld()
+
+    def test_reading(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An association that cannot go on ends, whatever it was reading."""
+
+        def broken(connection: SSL.Connection, *arguments: Any) -> bytes:
+            raise SSL.Error([("SSL routines", "", "bad record")])
+
+        one, two = stage.connected(ADDRESS), stage.connected()
+        datagrams = one.encrypt(b"one"), two.encrypt(b"two") + two.encrypt(b"three")
+        stage.clients.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(SSL.Connection, "recv", broken)
+            one.peer.sendDatagram(datagrams[0])
+            two.peer.sendDatagram(datagrams[1])
+            stage.reactor.settle()
+        assert stage.reasons() == ["bad record", "bad record"]
+        stage.assertNothingHeld()
+
+    def test_goodbyeTwice(self, stage: Stage) -> None:
+        """One that is over does not end again."""
+        stage.connected(ADDRESS)
+        association = stage.layer._open[ADDRESS]
+        association.close("enough")
+        association.close("really")
+        assert stage.reasons() == ["enough"]
