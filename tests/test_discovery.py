@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
-from importlib.metadata import EntryPoint
+from importlib.metadata import Distribution, EntryPoint, PathDistribution
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from myserv.discovery import Candidate, Listed, Registry, installedPlugins
+from myserv.discovery import Candidate, Listed, Registry, installedPlugins, pluginOf
 from myserv.errors import PluginError
 from myserv.interfaces import IDatagramProtocolPlugin, IStreamProtocolPlugin
 
@@ -358,6 +359,78 @@ BROKEN: Final[dict[str, tuple[str, str, str]]] = {
         """,
         "'two words' cannot be a protocol's name: use lower case, digits and hyphens",
     ),
+    "it raises what is no exception": (
+        "quotes.plugin:quotes",
+        "class Odd(BaseException): pass\nraise Odd('so')",
+        "Odd: so (quotes/plugin.py, line 2)",
+    ),
+    "it raises what Python raises": (
+        "quotes.plugin:quotes",
+        "raise GeneratorExit",
+        "GeneratorExit (quotes/plugin.py, line 1)",
+    ),
+    "what it raises has no text": (
+        "quotes.plugin:quotes",
+        "class Odd(Exception):\n    def __str__(self): raise SystemExit\nraise Odd",
+        "Odd (quotes/plugin.py, line 3)",
+    ),
+    "the attribute leaves": (
+        "quotes.plugin:quotes",
+        "import sys\ndef __getattr__(name): sys.exit(name)\n",
+        "SystemExit: quotes (quotes/plugin.py, line 2)",
+    ),
+    "it does not tell its class": (
+        "quotes.plugin:quotes",
+        """
+        class Quotes:
+            @property
+            def __class__(self): raise SystemExit("no class")
+        quotes = Quotes()
+        """,
+        "SystemExit: no class",
+    ),
+    "it does not tell what it provides": (
+        "quotes.plugin:quotes",
+        """
+        class Quotes:
+            @property
+            def __provides__(self): raise OSError("no interface")
+        quotes = Quotes()
+        """,
+        "OSError: no interface",
+    ),
+    "its description is no text": (
+        "quotes.plugin:quotes",
+        """
+        from twisted.internet.protocol import Protocol
+        from myserv.plugin import ProtocolPlugin
+        quotes = ProtocolPlugin("quotes", 42, stream=Protocol)
+        """,
+        "its description is of the type int, and has to be text",
+    ),
+    "its description raises": (
+        "quotes.plugin:quotes",
+        """
+        from twisted.internet.protocol import Protocol
+        from myserv.plugin import ProtocolPlugin
+        class Plugin(ProtocolPlugin):
+            description = property(lambda self: 1 / 0, lambda self, value: None)
+        quotes = Plugin("quotes", "", stream=Protocol)
+        """,
+        "ZeroDivisionError: division by zero",
+    ),
+    "the help of its option is no text": (
+        "quotes.plugin:quotes",
+        """
+        from attrs import frozen
+        from myserv.plugin import option
+
+        @frozen
+        class Options:
+            colour: str = option(help=42)
+        """,
+        "TypeError: option() was given help=42 (quotes/plugin.py, line 7)",
+    ),
     "the entry point is no reference": (
         "quotes.plugin:",
         QUOTES,
@@ -469,6 +542,84 @@ def test_survey_lists_the_broken_beside_the_sound(distribute: Distribute) -> Non
     ]
 
 
+def test_descriptionsAreOneLine(distribute: Distribute) -> None:
+    """Whatever an author wrote, the list of all stays a list."""
+    text = """
+        from twisted.internet.protocol import Protocol
+        from myserv.plugin import ProtocolPlugin
+
+        long = ProtocolPlugin("long", "x" * 50_000_000, stream=Protocol)
+        loud = ProtocolPlugin("loud", "two\\n lines \\x1b[31m", stream=Protocol)
+    """
+    distribute("quotes", {"long": "quotes:long", "loud": "quotes:loud"}, {"quotes.py": text})
+    listed = {each.name: each for each in installedPlugins().survey()}
+    assert listed["long"].description == f"{'x' * 99}…{'x' * 99}"
+    assert listed["loud"].description == r"two lines \u001b[31m"
+
+
+def test_descriptionThatIsThereOnce(distribute: Distribute) -> None:
+    """It is asked for again, and what is then wrong hurts no other protocol either."""
+    text = """
+        from twisted.internet.protocol import Protocol
+        from myserv.plugin import ProtocolPlugin
+
+        class Plugin(ProtocolPlugin):
+            there = ["once", "twice", "thrice"]
+            description = property(lambda self: self.there.pop(), lambda self, value: None)
+
+        quotes = Plugin("quotes", "", stream=Protocol)
+        quotes.there = quotes.there[:2]
+    """
+    distribute("quotes", {"quotes": "quotes:quotes"}, {"quotes.py": text})
+    listed = {each.name: each for each in installedPlugins().survey()}
+    assert listed["quotes"].problem == (
+        'the protocol "quotes" of quotes 1.0 is broken: IndexError: pop from empty list'
+    )
+    assert listed["echo"].problem is None
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "cause"),
+    [
+        ("entry_points.txt", b"[myserv.protocols]\n\xff = x:x\n", "UnicodeDecodeError: 'utf-8'"),
+        ("entry_points.txt", b"[myserv.protocols]\nquotes\n", "TypeError: "),
+        ("METADATA", b"Metadata-Version: 2.1\nName: \xff\n", "UnicodeDecodeError: 'utf-8'"),
+    ],
+)
+def test_distributionThatCannotBeRead(
+    distribute: Distribute, tmp_path: Path, file: str, content: bytes, cause: str
+) -> None:
+    """It is named, and the others are there; it may be what somebody looks for."""
+    distribute("bells", {"bells": "bells:bells"}, {})
+    distribute("quotes", {"quotes": "quotes:quotes"}, {})
+    place = tmp_path / "site" / "quotes-1.0.dist-info"
+    (place / file).write_bytes(content)
+    registry = installedPlugins()
+    assert {"bells", "echo"} <= set(registry.names())
+    [problem] = registry.problems
+    assert problem.startswith(f"the distribution {place} is broken: its {file} cannot be read: ")
+    assert cause in problem
+    assert wrongly("quotes").endswith(f"; {problem}")
+
+
+def test_distributionThatIsThereTwice(
+    distribute: Distribute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first on the path is the one that would be imported."""
+    distribute("quotes", {"quotes": "quotes.plugin:quotes"}, {"quotes/plugin.py": QUOTES})
+    shutil.copytree(tmp_path / "site", tmp_path / "copy")
+    monkeypatch.syspath_prepend(str(tmp_path / "copy"))
+    assert installedPlugins().find("quotes").name == "quotes"
+
+
+def test_distributionOfAnotherKind(distribute: Distribute, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An importer may bring distributions of its own, which know only what is public."""
+    distribute("quotes", {"quotes": "quotes.plugin:quotes"}, {"quotes/plugin.py": QUOTES})
+    monkeypatch.setattr(Distribution, "_normalized_name", None)
+    monkeypatch.setattr(PathDistribution, "_normalized_name", None)
+    assert installedPlugins().find("quotes").name == "quotes"
+
+
 # --- names that are unknown ------------------------------------------------------
 
 
@@ -529,6 +680,28 @@ def test_unknown_name_of_a_module_that_is_here(write: Write) -> None:
     assert str(raised.value) == (
         'unknown protocol "gopher"; there is echo (a class of your own is written "gopher:Class")'
     )
+
+
+def test_unknown_name_that_no_file_can_have() -> None:
+    """Whether there is a module of that name is not worth an error."""
+    with pytest.raises(PluginError) as raised:
+        registryOf("echo").find("a" * 300)
+    assert str(raised.value) == (
+        f'unknown protocol "{"a" * 99}…{"a" * 99}"; there is echo'.replace("a" * 99, "a" * 98)
+    )
+
+
+def test_unknown_name_in_a_directory_that_may_not_be_searched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The tests may run as root, who may search everything."""
+
+    def deny(path: object) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "stat", deny)
+    with pytest.raises(PluginError, match=r'^unknown protocol "gopher"; there is echo$'):
+        registryOf("echo").find("gopher")
 
 
 def test_unknown_name_where_nothing_is_installed() -> None:
@@ -674,6 +847,17 @@ def test_current_directory_removed(write: Write) -> None:
         ("leaver:Chat", "SystemExit: 0 (leaver.py, line 1)"),
         ("chatter:ChatSrver", 'chatter has no "ChatSrver"; did you mean "ChatServer"?'),
         (
+            "./chatter.py:ChatServer",
+            'it is not of the form "package.module:attribute"; did you mean "chatter:ChatServer"?',
+        ),
+        (
+            "chatter.py:ChatServer",
+            (
+                "no module named 'chatter.py' in {here} or on the Python path; "
+                'did you mean "chatter:ChatServer"?'
+            ),
+        ),
+        (
             "chatter:Xyzzy",
             'chatter has no "Xyzzy"; there is ChatServer, Needy, Pings, Rooms, chat, rooms',
         ),
@@ -724,6 +908,10 @@ def test_reference_that_leads_nowhere(write: Write, reference: str, cause: str) 
             "class Deaf(ConnectedDatagramProtocol): pass\n"
             "@implementer(IStreamProtocolPlugin)\n"
             "class Plugin: pass\n"
+            "class Shy:\n"
+            "    @property\n"
+            "    def __class__(self): raise SystemExit\n"
+            "shy = Shy()\n"
         )
     write("importer.py", "import os\nimport missing")
     write("raiser.py", "def fail(): raise ValueError\nraise RuntimeError('no luck')")
@@ -795,3 +983,17 @@ def test_wrapped_factory_serves(write: Write) -> None:
     assert answer(installedPlugins().find("loud:rooms"), b"a") == b"A"
     assert answer(installedPlugins().find("loud:Upper"), b"b") == b"B"
     assert Clock().getDelayedCalls() == []
+
+
+def test_thingInHandThatCannotBeServed() -> None:
+    """It is told of in words, whatever it does when it is asked what it is."""
+
+    class Shy:
+        @property
+        def __name__(self) -> str:
+            raise SystemExit("no name")
+
+    with pytest.raises(PluginError, match=r"^Shy cannot be served: SystemExit: no name$"):
+        pluginOf(Shy())
+    with pytest.raises(PluginError, match=r"^int cannot be served: it is an int; "):
+        pluginOf(42)

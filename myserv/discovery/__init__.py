@@ -17,5 +17,15 @@ from myserv.discovery.registry import (
     installedPlugins,
     pluginOf,
 )
+from myserv.discovery.served import Unusable, descriptionOf
 
-__all__ = ["GROUP", "Candidate", "Listed", "Registry", "installedPlugins", "pluginOf"]
+__all__ = [
+    "GROUP",
+    "Candidate",
+    "Listed",
+    "Registry",
+    "Unusable",
+    "descriptionOf",
+    "installedPlugins",
+    "pluginOf",
+]

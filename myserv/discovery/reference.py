@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from myserv.discovery.served import Unusable, kindOf
-from myserv.errors import didYouMean
+from myserv.errors import Blaming, describeException, didYouMean
 
 REFERENCE: Final = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*)(?::([^\W\d]\w*(?:\.[^\W\d]\w*)*))?")
 """C{package.module:Outer.Inner}; an entry point may name a module alone."""
@@ -48,38 +48,46 @@ def fetch(module: str, path: tuple[str, ...]) -> Any:
         NoSuchModule: The module itself is not there.
         Unusable: Importing raised, or there is no such attribute.
     """
-    try:
+    # A script imported by mistake may well call sys.exit().
+    with Blaming(lambda error: _whyNotImported(error, module)):
         found: Any = importlib.import_module(module)
-    # A script imported by mistake may well call sys.exit(); KeyboardInterrupt
-    # is the operator's, and goes through.
-    except (Exception, SystemExit) as error:
-        missing = isinstance(error, ModuleNotFoundError) and not list(_framesOf(error))
-        if missing:
-            raise NoSuchModule(f"no module named '{module}'") from error
-        raise Unusable(_inOneLine(error, module)) from error
     at = module
     for attribute in path:
-        try:
-            inner = getattr(found, attribute)
-        except AttributeError:
-            there = didYouMean(attribute, _servableNames(found))
-            raise Unusable(f'{at} has no "{attribute}"{there}') from None
-        except (Exception, SystemExit) as error:
-            raise Unusable(_inOneLine(error, module)) from error
+        with Blaming(lambda error: Unusable(_inOneLine(error, module))):
+            try:
+                inner = getattr(found, attribute)
+            except AttributeError:
+                there = didYouMean(attribute, _servableNames(found))
+                raise Unusable(f'{at} has no "{attribute}"{there}') from None
         found, at = inner, f"{at}.{attribute}"
     return found
 
 
+def _whyNotImported(error: BaseException, module: str) -> Unusable:
+    if isinstance(error, ModuleNotFoundError) and not list(_framesOf(error)):
+        return NoSuchModule(f"no module named '{module}'")
+    return Unusable(_inOneLine(error, module))
+
+
 def _servableNames(owner: Any) -> list[str]:
-    names = []
-    for name, value in vars(owner).items() if hasattr(owner, "__dict__") else ():
-        # What a module imported is not its own, a base class of Twisted's least.
-        own = not isinstance(value, type) or value.__module__ == getattr(
-            owner, "__name__" if isinstance(owner, ModuleType) else "__module__", None
-        )
-        if not name.startswith("_") and own and kindOf(value) is not None:
-            names.append(name)
-    return names
+    members = vars(owner) if hasattr(owner, "__dict__") else {}
+    return [
+        name
+        for name, value in members.items()
+        if not name.startswith("_") and _isOwnAndServable(value, owner)
+    ]
+
+
+def _isOwnAndServable(value: Any, owner: Any) -> bool:
+    try:
+        with Blaming(lambda error: Unusable()):
+            # What a module imported is not its own, a base class of Twisted's least.
+            own = not isinstance(value, type) or value.__module__ == getattr(
+                owner, "__name__" if isinstance(owner, ModuleType) else "__module__", None
+            )
+            return own and kindOf(value) is not None
+    except Unusable:
+        return False
 
 
 def _framesOf(error: BaseException) -> Iterator[tuple[str, str, int]]:
@@ -100,8 +108,10 @@ def _inOneLine(error: BaseException, module: str) -> str:
     The place is the innermost line of the plugin's own package, because that is
     what its author can change.
     """
-    text = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
-    cause = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    cause = describeException(error)
+    if isinstance(error, SyntaxError):
+        # Its own text has the place in it, without the directory.
+        cause = f"{type(error).__name__}: {error.msg}"
     package = module.partition(".")[0]
     frames = list(_framesOf(error))
     if isinstance(error, SyntaxError) and error.filename and error.lineno:

@@ -4,10 +4,10 @@ What there is: the protocols of installed distributions, and the dotted-name doo
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Final
 
 from attrs import frozen
@@ -19,8 +19,8 @@ from myserv.discovery.reference import (
     searchCurrentDirectory,
     takeApart,
 )
-from myserv.discovery.served import Unusable, asPlugin
-from myserv.errors import PluginError, didYouMean
+from myserv.discovery.served import Unusable, asPlugin, descriptionOf
+from myserv.errors import Blaming, PluginError, describeException, didYouMean
 from myserv.interfaces import IProtocolPlugin
 from myserv.plugin import NAME_PATTERN
 
@@ -93,9 +93,18 @@ class Listed:
 class Registry:
     """
     The protocols there are.
+
+    @ivar problems: A line for each distribution that cannot be read, and so may
+        offer protocols or not.
     """
 
-    def __init__(self, candidates: Iterable[Candidate]) -> None:
+    def __init__(self, candidates: Iterable[Candidate], problems: Iterable[str] = ()) -> None:
+        """
+        Args:
+            candidates: What distributions offer.
+            problems: What is wrong with those that cannot be read.
+        """
+        self.problems = tuple(problems)
         self._candidates: dict[str, list[Candidate]] = {}
         for candidate in candidates:
             self._candidates.setdefault(candidate.name, []).append(candidate)
@@ -124,7 +133,10 @@ class Registry:
         offered = self._candidates.get(reference)
         if offered is None:
             known = didYouMean(reference, self._candidates) or "; no protocols are installed"
-            raise PluginError(f'unknown protocol "{reference}"{known}{_hintAtReference(reference)}')
+            unread = "".join(f"; {each}" for each in self.problems)
+            raise PluginError(
+                f'unknown protocol "{reference}"{known}{_hintAtReference(reference)}{unread}'
+            )
         if len(offered) > 1:
             raise PluginError(f'the protocol "{reference}" is {_conflict(offered)}')
         return offered[0].load()
@@ -141,18 +153,54 @@ class Registry:
         distribution = ", ".join(_distributionsOf(self._candidates[name]))
         try:
             plugin = self.find(name)
+            description = descriptionOf(plugin)
         except PluginError as error:
             return Listed(name, "", distribution, problem=str(error))
-        return Listed(name, plugin.description, distribution, plugin)
+        except Unusable as error:
+            problem = f'the protocol "{name}" of {distribution} is broken: {error}'
+            return Listed(name, "", distribution, problem=problem)
+        return Listed(name, description, distribution, plugin)
 
 
 def installedPlugins() -> Registry:
     """
     Look for the protocols of every installed distribution.
 
-    Nothing is imported yet.  Distributions are read anew each time.
+    Nothing is imported yet.  Distributions are read anew each time, and one that
+    cannot be read keeps no other from it.
     """
-    return Registry(map(Candidate.fromEntryPoint, entry_points(group=GROUP)))
+    candidates: list[Candidate] = []
+    problems: list[str] = []
+    seen: set[str] = set()
+    for distribution in distributions():
+        try:
+            name = _normalizedName(distribution)
+            # The first on the path is the one that is imported.
+            if name not in seen:
+                candidates += _offeredBy(distribution)
+            seen.add(name)
+        except Unusable as error:
+            where = getattr(distribution, "_path", distribution)
+            problems.append(f"the distribution {where} is broken: {error}")
+    return Registry(candidates, problems)
+
+
+def _normalizedName(distribution: Distribution) -> str:
+    with Blaming(_unreadable("METADATA")):
+        # As entry_points() does it: what the directory is called spares reading a file.
+        name = getattr(distribution, "_normalized_name", None) or distribution.name
+        return str(name)
+
+
+def _offeredBy(distribution: Distribution) -> list[Candidate]:
+    with Blaming(_unreadable("entry_points.txt")):
+        offered = tuple(distribution.entry_points.select(group=GROUP))
+    with Blaming(_unreadable("METADATA")):
+        return [Candidate.fromEntryPoint(each) for each in offered]
+
+
+def _unreadable(file: str) -> Callable[[BaseException], Unusable]:
+    return lambda error: Unusable(f"its {file} cannot be read: {describeException(error)}")
 
 
 def _distributionsOf(offered: list[Candidate]) -> list[str]:
@@ -177,7 +225,20 @@ def _findByReference(reference: str) -> IProtocolPlugin:
             raise Unusable(f"{error} {directory}on the Python path") from None
         return asPlugin(found, _nameFor(path[-1]), reference)
     except Unusable as error:
-        raise PluginError(f'"{reference}" cannot be served: {error}') from error.__cause__
+        text = f'"{reference}" cannot be served: {error}{_meant(reference)}'
+        raise PluginError(text) from error.__cause__
+
+
+def _meant(reference: str) -> str:
+    # Of a file one writes the module: shop/bad.py:Class is shop.bad:Class.
+    file, _, attribute = reference.partition(":")
+    written = f"{_moduleOf(file)}:{attribute}"
+    isOne = written != reference and REFERENCE.fullmatch(written)
+    return f'; did you mean "{written}"?' if isOne else ""
+
+
+def _moduleOf(file: str) -> str:
+    return file.removesuffix(".py").removeprefix("./").strip("/").replace("/", ".")
 
 
 def pluginOf(found: object) -> IProtocolPlugin:
@@ -191,8 +252,10 @@ def pluginOf(found: object) -> IProtocolPlugin:
     Raises:
         PluginError: It cannot be served.
     """
-    name = getattr(found, "__name__", type(found).__name__)
+    name = type(found).__name__
     try:
+        with Blaming(lambda error: Unusable(describeException(error))):
+            name = str(getattr(found, "__name__", name))
         return asPlugin(found, _nameFor(name), name)
     except Unusable as error:
         raise PluginError(f"{name} cannot be served: {error}") from error.__cause__
@@ -212,12 +275,12 @@ def _hintAtReference(word: str) -> str:
     """
     Tell of the dotted-name door whoever seems to be standing before it.
     """
-    module = word.removesuffix(".py").strip("/").replace("/", ".")
+    module = _moduleOf(word)
     if module == word and "." in word and REFERENCE.fullmatch(word):
         # Twisted's own spelling of a name: package.module.Class.
         front, _, last = word.rpartition(".")
         module, attribute = (front, last) if last[0].isupper() else (word, "Class")
-    elif module != word or not NAME_PATTERN.fullmatch(word) or Path(f"{word}.py").exists():
+    elif module != word or not NAME_PATTERN.fullmatch(word) or os.path.exists(f"{word}.py"):
         attribute = "Class"
     else:
         return ""

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.internet.protocol import AbstractDatagramProtocol, ConnectedDatagramProtocol
 from zope.interface.verify import verifyObject
 
+from myserv.errors import Blaming, MyservError, describeException, printable, shorten
 from myserv.interfaces import (
     IDatagramProtocolPlugin,
     IProtocolPlugin,
@@ -25,7 +26,11 @@ _SERVABLE: Final = (
 )
 
 
-class Unusable(Exception):
+MAXIMUM_DESCRIPTION: Final = 200
+"""Characters of a description: one line of a list, two of a narrow terminal."""
+
+
+class Unusable(MyservError):
     """What a reference leads to cannot be served; the text is the cause."""
 
 
@@ -67,6 +72,12 @@ def asPlugin(found: Any, name: str, reference: str) -> IProtocolPlugin:
     Raises:
         Unusable: It is neither a plugin nor something that can be served.
     """
+    # An object may answer Python's own questions in any way, and so may its parts.
+    with Blaming(lambda error: Unusable(describeException(error))):
+        return _asPlugin(found, name, reference)
+
+
+def _asPlugin(found: Any, name: str, reference: str) -> IProtocolPlugin:
     kind = kindOf(found)
     if kind is None:
         raise Unusable(f"it is {_whatItIs(found)}; it may be {_SERVABLE}")
@@ -87,6 +98,22 @@ def asPlugin(found: Any, name: str, reference: str) -> IProtocolPlugin:
         return ProtocolPlugin(name, description, factory=lambda context, options: build())
     except ValueError as error:  # the entry point's name is not a protocol's
         raise Unusable(str(error)) from error
+
+
+def descriptionOf(plugin: IProtocolPlugin) -> str:
+    """
+    Write a plugin's description in one line, whatever its author wrote.
+
+    Raises:
+        Unusable: There is none.
+    """
+    with Blaming(lambda error: Unusable(describeException(error))):
+        text: object = plugin.description
+    if not isinstance(text, str):
+        raise Unusable(f"its description is of the type {type(text).__name__}, and has to be text")
+    # Cut twice: there may be much of it, and much of that blank.
+    words = " ".join(text[: 10 * MAXIMUM_DESCRIPTION].split())
+    return printable(shorten(words, MAXIMUM_DESCRIPTION))
 
 
 def _whatItIs(found: Any) -> str:
@@ -131,18 +158,12 @@ def _check(plugin: Any) -> None:
     ]
     if not kinds:
         raise Unusable("it provides neither IStreamProtocolPlugin nor IDatagramProtocolPlugin")
-    try:
-        for kind in kinds:
-            verifyObject(kind, plugin)
-        if not isinstance(plugin.name, str) or not NAME_PATTERN.fullmatch(plugin.name):
-            raise Unusable(
-                f"{plugin.name!r} cannot be a protocol's name: use lower case, digits and hyphens"
-            )
-        describe(plugin.optionsType)
-    except Unusable:
-        raise
-    # Its attributes may be properties, its options' annotations may not resolve.
-    except Exception as error:
-        # No place: the text names class and field.
-        text = " ".join(str(error).split())
-        raise Unusable(f"{type(error).__name__}: {text}") from error
+    # No place is told: the text of what is raised names class and field.
+    for kind in kinds:
+        verifyObject(kind, plugin)
+    if not isinstance(plugin.name, str) or not NAME_PATTERN.fullmatch(plugin.name):
+        raise Unusable(
+            f"{plugin.name!r} cannot be a protocol's name: use lower case, digits and hyphens"
+        )
+    descriptionOf(plugin)
+    describe(plugin.optionsType)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import attrs
 import pytest
