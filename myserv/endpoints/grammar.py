@@ -61,12 +61,12 @@ def split(text: str) -> tuple[Parameter, ...]:
     """
     parameters: list[Parameter] = []
     key: str | None = None
-    value = ""
+    value: list[str] = []
     position = 0
     start = True
     while position < len(text):
         if start and (bracketed := _BRACKETED.match(text, position)):
-            value = bracketed[0]
+            value = [bracketed[0]]
             position = bracketed.end()
             start = False
             continue
@@ -76,16 +76,16 @@ def split(text: str) -> tuple[Parameter, ...]:
             position += 1
             if position == len(text):
                 raise EndpointError(f"{text!r} ends in a backslash that escapes nothing")
-            value += text[position]
+            value.append(text[position])
         elif character == ":":
-            parameters.append(Parameter(value, key))
-            key, value, start = None, "", True
+            parameters.append(Parameter("".join(value), key))
+            key, value, start = None, [], True
         elif character == "=" and key is None:
-            key, value, start = value, "", True
+            key, value, start = "".join(value), [], True
         else:
-            value += character
+            value.append(character)
         position += 1
-    parameters.append(Parameter(value, key))
+    parameters.append(Parameter("".join(value), key))
     return tuple(parameters)
 
 

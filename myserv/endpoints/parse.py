@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from attrs import evolve, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import DatagramProtocol
@@ -24,6 +24,8 @@ from myserv.endpoints.kind import Kind
 from myserv.endpoints.prefixes import (
     BUILT_IN,
     Prefix,
+    blamingPlugin,
+    brokenPlugins,
     findDatagramParser,
     findStreamParser,
     findWrapper,
@@ -42,6 +44,13 @@ from myserv.interfaces import (
 from myserv.options.declare import describe, formatValue
 from myserv.options.structure import structure
 from myserv.options.values import parseIPAddress
+
+MAXIMUM_STRING: Final = 4096
+"""Characters of an endpoint string: as many as Linux takes for a path, which is
+the longest of what can stand in one."""
+
+MAXIMUM_LAYERS: Final = 16
+"""Wrappers in one string: each costs every connection, and three are many."""
 
 _TLS: Final = "tls"
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9.-]*")
@@ -195,7 +204,8 @@ class Endpoint:
         """
         for layer in self.layers:
             wrapper = IStreamWrapper(layer.wrapper)
-            factory = wrapper.wrapFactory(context, layer.options, factory)
+            with blamingPlugin(wrapper.prefix):
+                factory = wrapper.wrapFactory(context, layer.options, factory)
         return factory
 
     def wrapProtocol(
@@ -209,7 +219,8 @@ class Endpoint:
         """
         for layer in self.layers:
             wrapper = IDatagramWrapper(layer.wrapper)
-            protocol = wrapper.wrapProtocol(context, layer.options, protocol)
+            with blamingPlugin(wrapper.prefix):
+                protocol = wrapper.wrapProtocol(context, layer.options, protocol)
         return protocol
 
     @property
@@ -274,6 +285,8 @@ def parseEndpoint(text: str) -> Endpoint:
         EndpointError: With a problem for each thing that is wrong with it.
     """
     try:
+        if len(text) > MAXIMUM_STRING:
+            raise EndpointError(f"an endpoint string may have {MAXIMUM_STRING} characters at most")
         segments = _assignKeys(_segments(split(text)))
         *outer, last = segments
         endpoint = Endpoint(tuple(map(_layer, outer)), _place(last))
@@ -281,15 +294,8 @@ def parseEndpoint(text: str) -> Endpoint:
         return endpoint
     except ConfigurationError as error:
         raise EndpointError(
-            [
-                evolve(each, message=_inOneLine(f'in "{text}": {each.message}'))
-                for each in error.problems
-            ]
+            [evolve(each, message=f'in "{text}": {each.message}') for each in error.problems]
         ) from None
-
-
-def _inOneLine(text: str) -> str:
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def _checkKinds(endpoint: Endpoint, place: str) -> None:
@@ -301,7 +307,7 @@ def _checkKinds(endpoint: Endpoint, place: str) -> None:
             raise EndpointError(f"{prefix} goes over datagrams, and {place} receives streams")
 
 
-@frozen
+@define
 class _Segment:
     """
     One prefix of a chain with what was written after it.
@@ -312,8 +318,8 @@ class _Segment:
     prefix: str
     claims: frozenset[str] | None
     isWrapper: bool
-    positionals: tuple[str, ...] = ()
-    keys: tuple[tuple[str, str], ...] = ()
+    positionals: list[str] = Factory(list)
+    keys: list[tuple[str, str]] = Factory(list)
 
 
 def _segments(parameters: tuple[Parameter, ...]) -> list[_Segment]:
@@ -321,35 +327,35 @@ def _segments(parameters: tuple[Parameter, ...]) -> list[_Segment]:
     isTwistedTLS = False
     for index, parameter in enumerate(parameters):
         if parameter.key is not None and segments:
-            segments[-1] = evolve(
-                segments[-1], keys=(*segments[-1].keys, (parameter.key, parameter.value))
-            )
+            segments[-1].keys.append((parameter.key, parameter.value))
         elif segments and not segments[-1].isWrapper:
-            segments[-1] = evolve(
-                segments[-1], positionals=(*segments[-1].positionals, parameter.value)
-            )
+            segments[-1].positionals.append(parameter.value)
         elif segments and _isDirectory(segments[-1], parameters[index:]):
-            segments[-1:] = _twistedTLS(segments[-1], parameter.value)
+            segments.append(_twistedTLS(segments[-1], parameter.value))
             isTwistedTLS = True
+        elif len(segments) > MAXIMUM_LAYERS:
+            raise EndpointError(f"there may be {MAXIMUM_LAYERS} layers at most")
         else:
             segments.append(_segment(str(parameter)))
-    path = dict(segments[-1].keys).get("path")
-    if segments[-1].prefix == _TLS and path is not None:
-        others = tuple(each for each in segments[-1].keys if each[0] != "path")
-        segments[-1:] = _twistedTLS(evolve(segments[-1], keys=others), path)
-        isTwistedTLS = True
     last = segments[-1]
+    path = dict(last.keys).get("path")
+    if last.prefix == _TLS and path is not None:
+        last.keys = [each for each in last.keys if each[0] != "path"]
+        segments.append(_twistedTLS(last, path))
+        isTwistedTLS = True
+        last = segments[-1]
     if last.isWrapper:
         raise EndpointError(f"{last.prefix} has to wrap a place to listen: end it in :tcp:PORT")
     if isTwistedTLS and not last.positionals:
-        return [*segments[:-1], _withDefaultPort(segments)]
+        _addDefaultPort(segments)
     return segments
 
 
-def _twistedTLS(written: _Segment, directory: str) -> tuple[_Segment, _Segment]:
+def _twistedTLS(written: _Segment, directory: str) -> _Segment:
     # Twisted's own form, tls:DIRECTORY:PORT:BACKLOG:INTERFACE, where the
     # directory may be written path=DIRECTORY too.
-    return evolve(written, keys=(*written.keys, ("certs", directory))), _segment("tcp6")
+    written.keys.append(("certs", directory))
+    return _segment("tcp6")
 
 
 def _isDirectory(before: _Segment, parameters: tuple[Parameter, ...]) -> bool:
@@ -361,11 +367,11 @@ def _isDirectory(before: _Segment, parameters: tuple[Parameter, ...]) -> bool:
     return not any(map(isPrefix, words[:2]))
 
 
-def _withDefaultPort(segments: list[_Segment]) -> _Segment:
+def _addDefaultPort(segments: list[_Segment]) -> None:
     # Only Twisted's form of tls: has a default port, that of HTTPS.
-    last = segments[-1]
     written = {key for segment in segments for key, _ in segment.keys}
-    return last if "port" in written else evolve(last, positionals=("443",))
+    if "port" not in written:
+        segments[-1].positionals.append("443")
 
 
 def _segment(word: str) -> _Segment:
@@ -374,19 +380,21 @@ def _segment(word: str) -> _Segment:
         declared = {spec.name for spec in describe(BUILT_IN[prefix].optionsType)}
         return _Segment(prefix, frozenset(declared), isWrapper=False)
     wrapper = findWrapper(prefix)
-    if wrapper is not None:
-        declared = {spec.name for spec in describe(wrapper.optionsType)}
-        return _Segment(prefix, frozenset(declared), isWrapper=True)
-    for kind, parser in _foreignParsers(prefix):
-        claims = declaredKeys(_parserMethod(parser, kind))
-        return _Segment(prefix, claims, isWrapper=False)
+    with blamingPlugin(prefix):
+        if wrapper is not None:
+            declared = {spec.name for spec in describe(wrapper.optionsType)}
+            return _Segment(prefix, frozenset(declared), isWrapper=True)
+        for kind, parser in _foreignParsers(prefix):
+            claims = declaredKeys(_parserMethod(parser, kind))
+            return _Segment(prefix, claims, isWrapper=False)
     if word.isdigit():
         raise EndpointError(f'there is no prefix; did you mean "tcp:{word}" or "udp:{word}"?')
     if _isAddress(word):
         raise EndpointError(
             f'there is no prefix "{word}"; an address goes after one, such as "tcp:{word}:80"'
         )
-    raise EndpointError(f'there is no prefix "{word}"{didYouMean(prefix, knownPrefixes())}')
+    broken = "".join(f"; {each}" for each in brokenPlugins())
+    raise EndpointError(f'there is no prefix "{word}"{didYouMean(prefix, knownPrefixes())}{broken}')
 
 
 def _foreignParsers(prefix: str) -> list[tuple[Kind, Any]]:
@@ -407,7 +415,7 @@ def _assignKeys(segments: list[_Segment]) -> list[_Segment]:
                 raise EndpointError(f'{segments[owner].prefix} is given "{key}" twice')
             assigned[owner][key] = value
     return [
-        evolve(segment, keys=tuple(keys.items()))
+        evolve(segment, keys=list(keys.items()))
         for segment, keys in zip(segments, assigned, strict=True)
     ]
 
@@ -446,7 +454,8 @@ def _place(segment: _Segment) -> Place | ForeignPlace:
     if prefix is not None:
         return Place(prefix, _structure(segment, prefix.optionsType))
     kind, parser = _foreignParsers(segment.prefix)[0]
-    return ForeignPlace(parser, segment.prefix, kind, segment.positionals, segment.keys)
+    positionals, keys = tuple(segment.positionals), tuple(segment.keys)
+    return ForeignPlace(parser, segment.prefix, kind, positionals, keys)
 
 
 def _structure(segment: _Segment, optionsType: type) -> Any:
@@ -457,13 +466,12 @@ def _structure(segment: _Segment, optionsType: type) -> Any:
         # An address where the port is asked for: [::1]:80.
         if "interface" in values:
             raise EndpointError(f'{segment.prefix} is given "interface" twice')
-        values["interface"], *rest = positionals
-        positionals = tuple(rest)
+        values["interface"], *positionals = positionals
         names.remove("interface")
     required = {spec.name for spec in describe(optionsType) if spec.required}
-    if positionals == ("",) and not required:
+    if positionals == [""] and not required:
         # The colon of C{stdio:} says nothing.
-        positionals = ()
+        positionals = []
     if len(positionals) > len(names):
         extra = positionals[len(names)]
         takes = ", ".join(names) or "nothing"
@@ -478,15 +486,14 @@ def _structure(segment: _Segment, optionsType: type) -> Any:
         values[name] = value
     if _isAddress(values.get("interface", "")):
         values["interface"] = values["interface"].removeprefix("[").removesuffix("]")
-    try:
-        return structure(optionsType, _separated(optionsType, values))
-    except ConfigurationError as error:
-        raise EndpointError(
-            [
+    with blamingPlugin(segment.prefix):
+        try:
+            return structure(optionsType, _separated(optionsType, values))
+        except ConfigurationError as error:
+            raise EndpointError(
                 evolve(each, key=(), message=_underPrefix(segment.prefix, each.key, each.message))
                 for each in error.problems
-            ]
-        ) from None
+            ) from None
 
 
 def _separated(optionsType: type, values: dict[str, str]) -> dict[str, str | list[str]]:

@@ -23,6 +23,7 @@ from myserv.endpoints.kind import Kind
 from myserv.endpoints.proxy.wrapper import ProxyWrapper
 from myserv.endpoints.tls import TLSWrapper
 from myserv.endpoints.websocket.wrapper import WebSocketWrapper
+from myserv.errors import Blaming, EndpointError, describeException
 from myserv.interfaces import (
     IDatagramServerEndpoint,
     IDatagramServerEndpointStringParser,
@@ -144,6 +145,14 @@ WRAPPERS: Final[Mapping[str, IEndpointWrapper]] = {
 """Layers over them."""
 
 
+_PLUGGABLE: Final[tuple[Any, ...]] = (
+    IEndpointWrapper,
+    IStreamServerEndpointStringParser,
+    IDatagramServerEndpointStringParser,
+)
+"""What Twisted's plugin system finds for us."""
+
+
 def findWrapper(prefix: str) -> IEndpointWrapper | None:
     """
     Find a layer by its prefix, here or among the installed ones.
@@ -179,19 +188,51 @@ def knownPrefixes() -> frozenset[str]:
     return frozenset({*BUILT_IN, *WRAPPERS, *_installedPrefixes()})
 
 
+def brokenPlugins() -> tuple[str, ...]:
+    """
+    Name the endpoint plugins of other packages that cannot be used, and why.
+    """
+    broken: list[str] = []
+    for interface in _PLUGGABLE:
+        for _ in _installed(interface, broken):
+            pass
+    return tuple(dict.fromkeys(broken))
+
+
+def blamingPlugin(prefix: str) -> Blaming:
+    """
+    Around what the code behind a prefix does.
+    """
+    return Blaming(
+        lambda error: EndpointError(f"{prefix} is broken: it raised {describeException(error)}")
+    )
+
+
 def _findPlugin(interface: Any, prefix: str) -> Any:
-    for plugin in getPlugins(interface):
-        if plugin.prefix.lower() == prefix:
+    for plugin, name in _installed(interface):
+        if name == prefix:
             return plugin
     return None
 
 
 def _installedPrefixes() -> Iterator[str]:
-    interfaces: tuple[Any, ...] = (
-        IEndpointWrapper,
-        IStreamServerEndpointStringParser,
-        IDatagramServerEndpointStringParser,
-    )
-    for interface in interfaces:
-        for plugin in getPlugins(interface):
-            yield plugin.prefix.lower()
+    for interface in _PLUGGABLE:
+        for _, name in _installed(interface):
+            yield name
+
+
+def _installed(interface: Any, broken: list[str] | None = None) -> Iterator[tuple[Any, str]]:
+    # One that cannot tell its prefix is found by none, and keeps no other from it.
+    for plugin in getPlugins(interface):
+        try:
+            with Blaming(lambda error: EndpointError(describeException(error))):
+                prefix = plugin.prefix
+                if not isinstance(prefix, str):
+                    raise EndpointError(f"its prefix is {type(prefix).__name__}, not text")
+        except EndpointError as error:
+            if broken is not None:
+                kind = type(plugin)
+                name = f"{kind.__module__}.{kind.__qualname__}"
+                broken.append(f"the endpoint plugin {name} is broken: {error}")
+        else:
+            yield plugin, prefix.lower()

@@ -17,9 +17,13 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from myserv.endpoints.failure import describeOpenSSLError
 from myserv.endpoints.grammar import Parameter, join
 from myserv.endpoints.tcp import BACKLOG, MAXIMUM_BACKLOG, checkInterface
-from myserv.errors import EndpointError
+from myserv.errors import Blaming, EndpointError, FileError, textOf
 from myserv.options.declare import option
+from myserv.options.files import readFile
 from myserv.options.values import MAXIMUM_PORT
+
+MAXIMUM_FILE: Final = 2**20
+"""Bytes of a file that C{ssl:} reads: a certificate with its chain has some thousands."""
 
 
 @frozen
@@ -73,9 +77,20 @@ def openSSL(reactor: Any, options: SSLOptions) -> IStreamServerEndpoint:
         "extraCertChain": options.extraCertChain,
         "dhParameters": options.dhParameters,
     }
+    for file in (options.privateKey, options.certKey, options.extraCertChain, options.dhParameters):
+        if file is not None:
+            # Twisted and OpenSSL would read on and on.
+            _requireFile(file)
     parameters = [Parameter("ssl"), Parameter(str(options.port))]
     parameters += [Parameter(value, key) for key, value in values.items() if value is not None]
     return _fromString(reactor, join(tuple(parameters)))
+
+
+def _requireFile(file: str) -> None:
+    try:
+        readFile(file, maximum=MAXIMUM_FILE)
+    except FileError as error:
+        raise EndpointError(error.problems) from None
 
 
 def _fromString(reactor: Any, text: str) -> IStreamServerEndpoint:
@@ -83,8 +98,6 @@ def _fromString(reactor: Any, text: str) -> IStreamServerEndpoint:
         endpoint: Any = serverFromString(reactor, text)
         # Otherwise made when it listens, where it is too late for words.
         endpoint._sslContextFactory.getContext()
-    except OSError as error:
-        raise EndpointError(f"{error.filename}: {error.strerror}") from None
     except (SSL.Error, crypto.Error) as error:
         raise EndpointError(
             f"ssl: OpenSSL refuses these files: {describeOpenSSLError(error)}"
@@ -127,12 +140,8 @@ def callParser(
         inspect.signature(method).bind(reactor, *positionals, **keys)
     except TypeError as error:
         raise EndpointError(f"{prefix} {_inWords(error)}") from None
-    try:
+    with Blaming(lambda error: EndpointError(f"{prefix}: {_inWords(error)}")):
         return method(reactor, *positionals, **keys)
-    except EndpointError:
-        raise
-    except Exception as error:  # noqa: BLE001 - somebody else's code may raise anything
-        raise EndpointError(f"{prefix}: {_inWords(error)}") from None
 
 
 _PARTS: Final = {
@@ -144,8 +153,8 @@ _PARTS: Final = {
 }
 
 
-def _inWords(error: Exception) -> str:
-    text = str(error) or type(error).__name__
+def _inWords(error: BaseException) -> str:
+    text = textOf(error) or type(error).__name__
     for theirs, ours in _PARTS.items():
         text = text.replace(theirs, ours)
     return text

@@ -9,22 +9,38 @@ from typing import Any
 
 import pytest
 import twisted.plugins
+from attrs import frozen
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpointStringParser
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
+from zope.interface import alsoProvides
 
 from myserv.endpoints import prefixes
 from myserv.endpoints.grammar import Parameter, join
 from myserv.endpoints.kind import Kind
-from myserv.endpoints.parse import Endpoint, ForeignPlace, Layer, Place, parseEndpoint
-from myserv.endpoints.prefixes import BUILT_IN, WRAPPERS, knownPrefixes
+from myserv.endpoints.parse import (
+    MAXIMUM_LAYERS,
+    MAXIMUM_STRING,
+    Endpoint,
+    ForeignPlace,
+    Layer,
+    Place,
+    parseEndpoint,
+)
+from myserv.endpoints.prefixes import BUILT_IN, WRAPPERS, brokenPlugins, knownPrefixes
 from myserv.endpoints.tls.stream import TLSFactory
 from myserv.errors import EndpointError, Problem
-from myserv.interfaces import IDatagramServerEndpointStringParser, IEndpointWrapper
+from myserv.interfaces import (
+    IDatagramServerEndpointStringParser,
+    IDatagramWrapper,
+    IEndpointWrapper,
+    IStreamWrapper,
+)
+from myserv.plugin import option
 from tests.endpoints.certificates import issue
 from tests.endpoints.layers import (
     CHAT,
@@ -667,8 +683,8 @@ def test_errorsAreOneLine() -> None:
     """Whatever the string holds, what is told of it is a line."""
     with pytest.raises(EndpointError) as caught:
         parseEndpoint("tcp\n:80\0")
-    assert caught.value.problems[0].message == (
-        r'in "tcp\n:80\x00": there is no prefix "tcp\n"; did you mean "tcp"?'
+    assert str(caught.value) == (
+        r'in "tcp\n:80\u0000": there is no prefix "tcp\n"; did you mean "tcp"?'
     )
 
 
@@ -727,6 +743,119 @@ def test_anErrorOfOthersInOurWordsIsKept(monkeypatch: pytest.MonkeyPatch) -> Non
     assert caught.value is original
 
 
+class Broken:
+    """A plugin of another package that has a bug wherever it is told to."""
+
+    description = "a layer"
+    provesAddress = False
+
+    def __init__(self, prefix: object, optionsType: object = ZipOptions) -> None:
+        self._prefix, self._optionsType = prefix, optionsType
+
+    @property
+    def prefix(self) -> Any:
+        """Tell it, or raise it."""
+        if isinstance(self._prefix, BaseException):
+            raise self._prefix
+        return self._prefix
+
+    @property
+    def optionsType(self) -> Any:
+        """Tell it, or raise it."""
+        if isinstance(self._optionsType, BaseException):
+            raise self._optionsType
+        return self._optionsType
+
+    def wrapFactory(self, context: object, options: object, factory: object) -> Any:
+        """Leave."""
+        raise SystemExit("no layer")
+
+    def wrapProtocol(self, context: object, options: object, protocol: object) -> Any:
+        """Leave."""
+        raise GeneratorExit
+
+
+@frozen
+class BrokenOptions:
+    """Options whose author forgot what may be raised."""
+
+    level: int = option(1, help="how much")
+
+    def __attrs_post_init__(self) -> None:
+        raise SystemExit(self.level)
+
+
+def plug(monkeypatch: pytest.MonkeyPatch, *plugins: object) -> None:
+    """Install wrappers of another package."""
+    known = {IEndpointWrapper: plugins}
+    monkeypatch.setattr(prefixes, "getPlugins", lambda interface: known.get(interface, ()))
+
+
+def test_prefixesThatCannotBeTold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of others can, and who looks for one in vain is told of the broken ones."""
+    plug(monkeypatch, Broken(None), Broken(OSError("no\nprefix")), ZIP)
+    assert "zip" in knownPrefixes()
+    assert str(parseEndpoint("zip:tcp:80")) == "zip:tcp:80"
+    name = f"{Broken.__module__}.Broken"
+    assert brokenPlugins() == (
+        f"the endpoint plugin {name} is broken: its prefix is NoneType, not text",
+        f"the endpoint plugin {name} is broken: OSError: no prefix",
+    )
+    assert refused("zap:tcp:80") == (
+        f'there is no prefix "zap"; did you mean "zip"?; {"; ".join(brokenPlugins())}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("plugin", "told"),
+    [
+        (Broken("b", int), "b is broken: it raised TypeError: int is not an attrs class"),
+        (Broken("b", SystemExit("so")), "b is broken: it raised SystemExit: so"),
+        (Broken("b", BrokenOptions), "b is broken: it raised SystemExit: 1"),
+    ],
+)
+def test_optionsThatCannotBeTold(
+    monkeypatch: pytest.MonkeyPatch, plugin: Broken, told: str
+) -> None:
+    """The plugin is named, and nothing else comes of it."""
+    plug(monkeypatch, plugin)
+    assert refused("b:tcp:80") == told
+
+
+def test_layersThatCannotBePut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Just so."""
+    stream, datagram = Broken("b"), Broken("d")
+    alsoProvides(stream, IStreamWrapper)
+    alsoProvides(datagram, IDatagramWrapper)
+    plug(monkeypatch, stream, datagram)
+    context: Any = None
+    with pytest.raises(EndpointError, match=r"^b is broken: it raised SystemExit: no layer$"):
+        parseEndpoint("b:tcp:80").wrapFactory(context, HELLO)
+    with pytest.raises(EndpointError, match=r"^d is broken: it raised GeneratorExit$"):
+        parseEndpoint("d:udp:80").wrapProtocol(context, DatagramProtocol())
+
+
+# --- limits ---------------------------------------------------------------------
+
+
+def test_theLongestString() -> None:
+    """As long as a path may be, and its prefix with it."""
+    text = "unix:/".ljust(MAXIMUM_STRING, "x")
+    assert str(parseEndpoint(text)) == text
+    assert refused(text + "x") == "an endpoint string may have 4096 characters at most"
+    with pytest.raises(EndpointError) as caught:
+        parseEndpoint("tls:" * 1_000_000 + "tcp:1")
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.usefixtures("installed")
+def test_theMostLayers() -> None:
+    """More than anybody wants, and few enough to be put on a connection."""
+    most = "zip:" * MAXIMUM_LAYERS + "tcp:80"
+    assert len(parseEndpoint(most).layers) == MAXIMUM_LAYERS
+    assert refused(f"zip:{most}") == "there may be 16 layers at most"
+
+
 # --- properties ---------------------------------------------------------------
 
 WORDS = st.sampled_from(
@@ -760,7 +889,7 @@ def test_anyTextParsesOrIsRefusedInWords(text: str) -> None:
         assert parseEndpoint(str(endpoint)) == endpoint
     except EndpointError as error:
         problems = error.problems
-    assert all(each.message.isprintable() for each in problems)
+    assert all(str(each).isprintable() for each in problems)
 
 
 PATHS = st.text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,9 @@ def test_anAddressInBrackets() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("ssl:1:none.pem", "{}/none.pem: No such file or directory"),
-        ("ssl:1:certKey=none.pem", "{}/none.pem: No such file or directory"),
-        ("ssl:1:extraCertChain=none.pem", "{}/none.pem: No such file or directory"),
+        ("ssl:1:none.pem", "none.pem: there is no such file"),
+        ("ssl:1:certKey=none.pem", "none.pem: there is no such file"),
+        ("ssl:1:extraCertChain=none.pem", "none.pem: there is no such file"),
         (
             "ssl:1:extraCertChain=empty.pem",
             "ssl: Specified chain file 'empty.pem' doesn't contain any valid certificates",
@@ -116,7 +117,20 @@ def test_errors(files: Path, text: str, told: str) -> None:
     assert text.isprintable()
 
 
-def test_aRefusalWithoutWords(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("key", ["privateKey", "certKey", "extraCertChain", "dhParameters"])
+def test_filesThatNeverEnd(files: Path, key: str) -> None:
+    """Twisted would read them for ever."""
+    os.mkfifo(files / "fifo")
+    for name in ("fifo", "/dev/zero"):
+        with pytest.raises(EndpointError, match=rf"^{name}: is a .*, not a regular file$"):
+            parseEndpoint(
+                f"ssl:1:privateKey=cert.pem:{key}={name}".replace(
+                    "privateKey=cert.pem:privateKey", "privateKey"
+                )
+            ).openStream(MemoryReactor())
+
+
+def test_aRefusalWithoutWords(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Has the name of what was raised."""
 
     def refuse(reactor: object, text: str) -> Any:
@@ -124,7 +138,7 @@ def test_aRefusalWithoutWords(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("myserv.endpoints.stock.serverFromString", refuse)
     with pytest.raises(EndpointError, match=r"^ssl: ArithmeticError$"):
-        parseEndpoint("ssl:1").openStream(MemoryReactor())
+        parseEndpoint("ssl:1:cert.pem").openStream(MemoryReactor())
 
 
 def test_theMethodIsNotAsked(files: Path) -> None:
