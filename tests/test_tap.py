@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import enum
+import io
 import os
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
@@ -33,7 +35,7 @@ from myserv.server.plan import PlannedEndpoint, ServicePlan
 from myserv.server.service import ProtocolService
 from myserv.tap import MyservCommand, TwistdCommand, flags, server
 from myserv.tap.flags import Options, ServiceOptions, listProtocols, serviceOptions
-from myserv.tap.mistakes import Refused, oneLinePerMistake
+from myserv.tap.mistakes import Refused, answer, oneLinePerMistake
 from myserv.tap.server import TwistdServer, makeTwistdServer, planOne, serveFile
 from myserv.testing import RecordingObserver, SteppedReactor
 
@@ -79,6 +81,8 @@ def withOptions(optionsType: type) -> ProtocolPlugin:
 
 class Installed:
     """What is installed, for the length of a test."""
+
+    problems: tuple[str, ...] = ()
 
     def __init__(self, *plugins: IProtocolPlugin) -> None:
         self.plugins = {plugin.name: plugin for plugin in plugins}
@@ -174,6 +178,84 @@ def test_oneLinePerMistake(capfd: pytest.CaptureFixture[str]) -> None:
     assert refusal(capfd, fail, usage.UsageError("three")) == "myserv: three"
 
 
+def test_aMistakeIsALine(capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever the operator typed."""
+    said = refusal(capfd, parse, Options(), "--fl\x1bag")
+    assert said == r"myserv: there is no flag --fl\u001bag; there is config, help, version"
+
+
+FULL = """
+import sys
+from myserv.tap.mistakes import answer, completeOutput, oneLinePerMistake, sayOnTerminal
+with oneLinePerMistake():
+    {}
+"""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("output", "statement", "code", "said"),
+    [
+        ("/dev/full", "answer('x')", 1, "No space left on device"),
+        ("/dev/full", "with completeOutput(): pass", 0, ""),
+        ("/dev/null", "answer('x')", 0, ""),
+        ("&-", "answer('x')", 0, ""),
+        ("&-", "with completeOutput(): pass", 0, ""),
+    ],
+)
+def test_outputThatCannotBeWritten(
+    output: str, statement: str, code: int, said: str, unbuffered: str
+) -> None:
+    """Is told of like any other mistake; where there is none, nobody wants it."""
+    ran = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" >{output}', sys.executable, FULL.format(statement)],
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    line = f"standard output cannot be written to: {said}\n" if said else ""
+    assert (ran.returncode, ran.stderr) == (code, line)
+
+
+def test_outputThatIsLostLate() -> None:
+    """What was written and has not arrived is not forgotten."""
+    program = FULL.format("with completeOutput(): sys.stdout.write('x')")
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (ran.returncode, ran.stderr) == (
+        1,
+        "standard output cannot be written to: No space left on device\n",
+    )
+
+
+def test_nobodyToTell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where not even an error can be written, the exit code remains."""
+    with open("/dev/full", "w", buffering=1) as full:
+        monkeypatch.setattr(sys, "__stderr__", full)
+        with pytest.raises(SystemExit) as raised, oneLinePerMistake():
+            raise ConfigurationError("is wrong")
+        monkeypatch.undo()
+        assert raised.value.code == 1
+        with pytest.raises(OSError, match="No space"):
+            full.close()
+
+
+def test_anAnswerInAnyEncoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name of a file may be bytes that are no text."""
+    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", output)
+    answer("b\udcff é")
+    assert output.buffer.getvalue() == b"b\\udcff \\xe9\n"
+
+
 def test_bugsAreNotMistakes() -> None:
     """Any other exception has its traceback; what goes well is let be."""
     with oneLinePerMistake():
@@ -235,6 +317,46 @@ def test_help(
     options = serviceOptions("everything", "twistd myserv everything")
     said = help_(capfd, parse, options, "--help")
     assert said == textwrap.dedent(HELP)
+
+
+@frozen
+class Loud:
+    """An option whose author knows the terminal."""
+
+    volume: int = option(11, help="how \x1b[1mloud")
+
+
+def test_helpIsPlain(capfd: pytest.CaptureFixture[str], install: Install) -> None:
+    """Whatever authors write, it changes no colour."""
+    plugin = withOptions(Loud)
+    plugin.description = "very\n\x1b[31mloud"
+    install(plugin)
+    said = help_(capfd, parse, serviceOptions("p", "c"), "--help")
+    assert r"very \u001b[31mloud" in said
+    assert r"How \u001b[1mloud (number, default 11)" in said
+    assert "\x1b" not in said
+
+
+def test_descriptionThatRaises(install: Install) -> None:
+    """A plugin that is found and then does not say what it is."""
+
+    class Shy(ProtocolPlugin):
+        description: Any = property(lambda self: 1 / 0, lambda self, value: None)
+
+    install(Shy("p", "", stream=Protocol))
+    with pytest.raises(PluginError) as caught:
+        serviceOptions("p", "c")
+    assert str(caught.value) == ("the protocol p is broken: ZeroDivisionError: division by zero")
+
+
+def test_brokenDistributionsAreWarnedOf(
+    capfd: pytest.CaptureFixture[str], install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing else comes of it."""
+    install(EVERYTHING)
+    monkeypatch.setattr(Installed, "problems", ("the distribution gongs is broken",))
+    serviceOptions("everything", "c")
+    assert capfd.readouterr() == ("", "warning: the distribution gongs is broken\n")
 
 
 def test_helpInANarrowTerminal(
@@ -694,6 +816,8 @@ def test_listOfProtocols(
     """A broken plugin is warned of on standard error; the others are listed."""
 
     class Surveyed:
+        problems = ("the distribution gongs is broken",)
+
         def survey(self) -> tuple[Listed, ...]:
             return (
                 Listed("bells", "ring", "bells 1.0", EVERYTHING),
@@ -702,13 +826,18 @@ def test_listOfProtocols(
             )
 
     monkeypatch.setattr(flags, "installedPlugins", Surveyed)
+    monkeypatch.setattr(flags, "brokenPlugins", lambda: ("a\nprefix is broken",))
     assert listProtocols().splitlines() == [
         "Protocols:",
         "    bells          ring",
         "    whistles       blow",
         "    module:Class   any Protocol, Factory or DatagramProtocol of your own",
     ]
-    assert capfd.readouterr().err == 'warning: the protocol "quotes" is broken\n'
+    assert capfd.readouterr().err.splitlines() == [
+        "warning: the distribution gongs is broken",
+        r"warning: a\nprefix is broken",
+        'warning: the protocol "quotes" is broken',
+    ]
 
 
 # --- a server that cannot start ------------------------------------------------------------

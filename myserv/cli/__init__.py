@@ -7,12 +7,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import myserv
 from myserv.cli.check import check
 from myserv.cli.new import createPackage, summary
+from myserv.errors import Problem
 from myserv.tap.flags import listProtocols
-from myserv.tap.mistakes import oneLinePerMistake
+from myserv.tap.mistakes import answer, completeOutput, oneLinePerMistake
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,21 +27,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
     with oneLinePerMistake():
+        with completeOutput():
+            chosen = _parser().parse_args(arguments)
         if chosen.command == "check":
             text = check(chosen.file)
         elif chosen.command == "new":
             text = summary(createPackage(chosen.name, chosen.directory))
         else:
             text = listProtocols()
-    print(text)
+        answer(text)
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """
+    A parser whose errors are one line, whatever they quote.
+    """
+
+    def error(self, message: str) -> NoReturn:
+        """
+        Say what is wrong, and exit.
+        """
+        super().error(str(Problem(message)))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="myserv",
         description="Serve with twistd: twistd -n myserv --help. This command does the rest.",
     )

@@ -4,7 +4,10 @@ C{myserv check}: everything that starting a server would find, and no socket.
 
 from __future__ import annotations
 
+from myserv.discovery import installedPlugins
+from myserv.errors import printable
 from myserv.server.service import ProtocolService
+from myserv.tap.mistakes import warn
 from myserv.tap.server import serveFile
 
 
@@ -20,12 +23,17 @@ def check(path: str) -> str:
     Raises:
         ConfigurationError: With every mistake at its place in the file.
     """
+    # Not named by the file, perhaps, but meant: one cannot know.
+    for problem in installedPlugins().problems:
+        warn(problem)
     services = [each for each in serveFile(path) if isinstance(each, ProtocolService)]
     endpoints = sum(len(service.listeners) for service in services)
-    lines = [f"{path}: ok: {_count(len(services), 'service')}, {_count(endpoints, 'endpoint')}"]
+    lines = [
+        f"{printable(path)}: ok: {_count(len(services), 'service')}, {_count(endpoints, 'endpoint')}"
+    ]
     for service in services:
         where = ", ".join(listener.endpoint for listener in service.listeners)
-        lines.append(f"  {service.name}: {where}")
+        lines.append(printable(f"  {service.name}: {where}"))
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 from attrs import evolve, frozen
@@ -15,7 +16,15 @@ from twisted.cred.portal import Portal
 from twisted.internet.protocol import Factory
 
 from myserv.endpoints.kind import Kind
-from myserv.errors import ConfigurationError, KeyPath, ListenError, PluginError, Problem
+from myserv.errors import (
+    Blaming,
+    ConfigurationError,
+    KeyPath,
+    ListenError,
+    PluginError,
+    Problem,
+    describeException,
+)
 from myserv.events import Event
 from myserv.interfaces import IDatagramProtocolPlugin, IServerContext
 from myserv.server.amplification import FACTOR
@@ -33,7 +42,8 @@ class Resources:
 
     @ivar reactor: The reactor that serves.
     @ivar emit: Takes the events.
-    @ivar directory: Where services keep files.
+    @ivar directory: Where services keep files; or why there is no such place,
+        for the service that asks.
     @ivar portal: Where peers log in.
     @ivar report: Makes the error that tells an operator where problems stand.
     @ivar failedLate: Told of an endpoint that took its time and then could not
@@ -42,7 +52,7 @@ class Resources:
 
     reactor: Any
     emit: Callable[[Event], None]
-    directory: Path
+    directory: Path | ConfigurationError
     portal: Portal | None = None
     report: Callable[[Iterable[Problem]], ConfigurationError] = ConfigurationError
     failedLate: Callable[[ListenError], None] = lambda error: None
@@ -81,9 +91,7 @@ def buildService(plan: ServicePlan, resources: Resources) -> ProtocolService:
         ConfigurationError: With a problem for each that refused, the plugin or
             an endpoint.
     """
-    context = ServiceContext(
-        plan.name, resources.reactor, resources.emit, resources.directory, resources.portal
-    )
+    context = _Context(plan.name, resources)
     keys: dict[Listener, KeyPath] = {}
     problems: list[Problem] = []
     # One that listens nowhere, should the plugin refuse: endpoints may have
@@ -125,21 +133,71 @@ def _collecting(problems: list[Problem]) -> Iterator[None]:
         problems += error.problems
 
 
+class _Context(ServiceContext):
+    """
+    A context that tells the operator, not the plugin's author, of a directory
+    that cannot be had.
+    """
+
+    def __init__(self, name: str, resources: Resources) -> None:
+        configured = resources.directory
+        self._missing = configured if isinstance(configured, ConfigurationError) else None
+        directory = Path() if isinstance(configured, ConfigurationError) else configured
+        super().__init__(name, resources.reactor, resources.emit, directory, resources.portal)
+
+    @property
+    def directory(self) -> Path:
+        """
+        Where this service may keep files.
+
+        Raises:
+            ConfigurationError: There is no such place.
+        """
+        if self._missing is not None:
+            raise self._missing
+        try:
+            return super().directory
+        except OSError as error:
+            raise _noDirectory(f"{error.filename} cannot be made: {error.strerror}") from error
+
+
+class _NoDirectory(ConfigurationError):
+    """Services want a directory, and there is none."""
+
+
+def _noDirectory(reason: str) -> _NoDirectory:
+    text = f'the services want a directory for their files: {reason}; write "directory" in [server]'
+    return _NoDirectory(Problem(text, ("server", "directory")))
+
+
 def _fromPlugin(plan: ServicePlan, context: IServerContext, method: str, needed: str) -> Any:
-    try:
-        made = getattr(plan.plugin, method)(context, plan.options)
-    except ConfigurationError as error:
-        options = (*plan.key, "options")
-        raise ConfigurationError(each.under(options) for each in error.problems) from error
-    except Exception as error:
-        raise _broken(plan, f"{method} raised {type(error).__name__}: {error}") from error
-    if not callable(getattr(made, needed, None)):
-        raise _broken(plan, f"{method} returned {made!r}, which has no {needed}")
-    return made
+    with Blaming(lambda error: _broken(plan, f"{method} raised {describeException(error)}")):
+        try:
+            made = getattr(plan.plugin, method)(context, plan.options)
+        except _NoDirectory:
+            raise
+        except ConfigurationError as error:
+            options = (*plan.key, "options")
+            raise ConfigurationError(each.under(options) for each in error.problems) from error
+        if not callable(getattr(made, needed, None)):
+            raise _broken(plan, f"{method} returned {made!r}, which has no {needed}")
+        if _buildsNothing(made):
+            raise _broken(
+                plan,
+                f"the factory {type(made).__name__} has neither a protocol nor a buildProtocol "
+                "of its own: give it one",
+            )
+        return made
+
+
+def _buildsNothing(made: Any) -> bool:
+    # Otherwise an AssertionError for each who connects.
+    isTwisteds = getattr(made, "buildProtocol", None) == MethodType(Factory.buildProtocol, made)
+    return isTwisteds and made.protocol is None
 
 
 def _broken(plan: ServicePlan, cause: str) -> PluginError:
-    text = " ".join(f"the protocol {plan.plugin.name} is broken: {cause}".split())
+    text = f"the protocol {plan.plugin.name} is broken: {cause}"
     return PluginError(Problem(text, (*plan.key, "protocol")))
 
 
@@ -197,7 +255,7 @@ def _inEndpoint(error: ConfigurationError, planned: PlannedEndpoint) -> Configur
     )
 
 
-def stateDirectory(configured: Path | None) -> Path:
+def stateDirectory(configured: Path | None) -> Path | ConfigurationError:
     """
     Say where services keep files.
 
@@ -207,11 +265,19 @@ def stateDirectory(configured: Path | None) -> Path:
     Returns:
         That; else what systemd's C{StateDirectory=} says; else the place that
         the XDG base directory specification has for the state of programs.
+        Where that cannot be told, the error for a service that asks: most never
+        do.
     """
-    if configured is not None:
-        return configured.absolute()
-    systemd = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if systemd:
-        return Path(systemd)
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "myserv"
+    try:
+        if configured is not None:
+            # Now: a daemon changes its directory.
+            return configured.absolute()
+        systemd = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        if systemd:
+            return Path(systemd)
+        state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        return Path(state).expanduser() / "myserv"
+    except RuntimeError:
+        return _noDirectory(f"{state} is in a home directory, and there is none")
+    except OSError as error:
+        return _noDirectory(f"there is no current directory: {error.strerror}")

@@ -15,10 +15,18 @@ from typing import Any, Protocol
 from attrs import frozen
 
 from myserv.config.model import ServiceConfig
-from myserv.endpoints.claim import claimOf
+from myserv.endpoints.claim import Claim, claimOf
 from myserv.endpoints.kind import Kind
 from myserv.endpoints.parse import Endpoint, parseEndpoint
-from myserv.errors import ConfigurationError, KeyPath, PluginError, Problem, formatKeyPath
+from myserv.errors import (
+    Blaming,
+    ConfigurationError,
+    KeyPath,
+    PluginError,
+    Problem,
+    describeException,
+    formatKeyPath,
+)
 from myserv.interfaces import IDatagramProtocolPlugin, IProtocolPlugin, IStreamProtocolPlugin
 from myserv.options.structure import structure
 
@@ -129,17 +137,14 @@ def _plan(
 
 
 def _structureOptions(plugin: IProtocolPlugin, values: Mapping[str, object]) -> Any:
-    try:
-        return structure(plugin.optionsType, values)
-    except ConfigurationError:
-        raise
-    except Exception as error:
+    def blame(error: BaseException) -> PluginError:
         # A validator of the author's, which may raise a ValueError only.
-        text = " ".join(str(error).split())
-        raise PluginError(
-            f"the protocol {plugin.name} is broken: its options raised "
-            f"{type(error).__name__}: {text}"
-        ) from error
+        return PluginError(
+            f"the protocol {plugin.name} is broken: its options raised {describeException(error)}"
+        )
+
+    with Blaming(blame):
+        return structure(plugin.optionsType, values)
 
 
 def _wrongKinds(
@@ -161,20 +166,22 @@ def _wrongKinds(
 
 
 def _repeated(asked: list[PlannedEndpoint]) -> Iterable[Problem]:
-    before: list[PlannedEndpoint] = []
+    # Of those that want one thing, such as a port, the first that wants it in each
+    # way: a file may ask for thousands.
+    before: dict[object, dict[Claim, PlannedEndpoint]] = {}
     for planned in asked:
-        for earlier in before:
-            text = _conflict(planned.endpoint, earlier.endpoint)
-            if text:
-                yield Problem(text + _seeAlso(earlier.key), planned.key)
-                break
-        before.append(planned)
+        claim = claimOf(planned.endpoint)
+        if claim is None:
+            continue
+        rivals = before.setdefault(claim.where, {})
+        earlier = next((rivals[each] for each in rivals if claim.conflicts(each)), None)
+        if earlier is not None:
+            text = _conflict(planned.endpoint, earlier.endpoint, claim)
+            yield Problem(text + _seeAlso(earlier.key), planned.key)
+        rivals.setdefault(claim, planned)
 
 
-def _conflict(endpoint: Endpoint, earlier: Endpoint) -> str:
-    claim, claimed = claimOf(endpoint), claimOf(earlier)
-    if claim is None or claimed is None or not claim.conflicts(claimed):
-        return ""
+def _conflict(endpoint: Endpoint, earlier: Endpoint, claim: Claim) -> str:
     if endpoint == earlier:
         return f'"{endpoint}" is asked for twice'
     return f'"{endpoint}" cannot listen beside "{earlier}": they want the same {claim.what}'

@@ -11,11 +11,12 @@ from typing import Any, Final
 from twisted.python import usage
 
 import myserv
-from myserv.discovery import installedPlugins
-from myserv.errors import ConfigurationError, KeyPath, PluginError, Problem, didYouMean
+from myserv.discovery import Unusable, descriptionOf, installedPlugins
+from myserv.endpoints.prefixes import brokenPlugins
+from myserv.errors import ConfigurationError, KeyPath, PluginError, Problem, didYouMean, printable
 from myserv.interfaces import IProtocolPlugin
 from myserv.options.declare import OptionSpec, describe
-from myserv.tap.mistakes import oneLinePerMistake, sayOnTerminal
+from myserv.tap.mistakes import answer, oneLinePerMistake, warn
 from myserv.tap.server import TwistdServer, makeTwistdServer, planOne, serveFile
 
 _RESERVED: Final = frozenset({"listen", "name", "help", "version"})
@@ -58,7 +59,14 @@ class _Options(usage.Options):
         """
         Print the version and exit.
         """
-        print(f"myserv {myserv.__version__}")  # noqa: T201 - it was asked for
+        answer(f"myserv {myserv.__version__}")
+        raise SystemExit(0)
+
+    def opt_help(self) -> None:
+        """
+        Display this help and exit.
+        """
+        answer(str(self))
         raise SystemExit(0)
 
     def getSynopsis(self) -> str:
@@ -77,7 +85,7 @@ class ServiceOptions(_Options):
         self.plugin = plugin
         self.reference = reference
         self.synopsis = f"{command} --listen ENDPOINT [--listen ENDPOINT ...] [options]"
-        self.longdesc = plugin.description
+        self.longdesc = descriptionOf(plugin)
         self._listen: list[str] = []
         self._values: dict[str, Any] = {}
         self["name"] = plugin.name
@@ -165,7 +173,10 @@ def serviceOptions(reference: str, command: str) -> ServiceOptions:
         PluginError: There is no such protocol, it is broken, or an option has
             the name of a flag that every protocol or another option has.
     """
-    plugin = installedPlugins().find(reference)
+    registry = installedPlugins()
+    for problem in registry.problems:
+        warn(problem)
+    plugin = registry.find(reference)
     members: dict[str, Any] = {}
     for spec in describe(plugin.optionsType):
         if spec.flag in _RESERVED:
@@ -180,7 +191,10 @@ def serviceOptions(reference: str, command: str) -> ServiceOptions:
             )
         members.update(flags)
     made = type("ServiceOptions", (ServiceOptions,), members)
-    options: ServiceOptions = made(plugin, reference, command)
+    try:
+        options: ServiceOptions = made(plugin, reference, command)
+    except Unusable as error:
+        raise PluginError(f"the protocol {plugin.name} is broken: {error}") from error
     return options
 
 
@@ -212,7 +226,7 @@ def _describeFlag(spec: OptionSpec) -> str:
         parts.append("required")
     elif spec.defaultText:
         parts.append(f"default {spec.defaultText}")
-    return f"{spec.help[:1].upper()}{spec.help[1:]} ({', '.join(parts)})"
+    return printable(f"{spec.help[:1].upper()}{spec.help[1:]} ({', '.join(parts)})")
 
 
 class Options(_Options):
@@ -272,13 +286,17 @@ def listProtocols() -> str:
     """
     List every protocol that is installed, a line each.
 
-    A broken one is named with what is wrong with it, on standard error.
+    A broken one is named with what is wrong with it, on standard error, and so
+    is a broken plugin for endpoints.
     """
     lines = ["Protocols:"]
-    for listed in installedPlugins().survey():
+    registry = installedPlugins()
+    for problem in (*registry.problems, *brokenPlugins()):
+        warn(problem)
+    for listed in registry.survey():
         if listed.problem is None:
             lines.append(f"    {listed.name:<14} {listed.description}")
         else:
-            sayOnTerminal(f"warning: {listed.problem}")
+            warn(listed.problem)
     lines.append("    module:Class   any Protocol, Factory or DatagramProtocol of your own")
     return "\n".join(lines)

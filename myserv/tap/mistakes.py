@@ -5,12 +5,13 @@ How an operator is told of a mistake: one line, exit code 1, no traceback.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 
 from twisted.python import usage
 
-from myserv.errors import ConfigurationError, ListenError
+from myserv.errors import ConfigurationError, ListenError, Problem
 
 
 class Refused(SystemExit, Exception):
@@ -46,7 +47,7 @@ def oneLinePerMistake() -> Iterator[None]:
         sayOnTerminal(str(error))
         raise SystemExit(1) from None
     except usage.UsageError as error:
-        sayOnTerminal(f"myserv: {error}")
+        sayOnTerminal(str(Problem(str(error), where="myserv")))
         raise SystemExit(1) from None
 
 
@@ -54,8 +55,61 @@ def sayOnTerminal(text: str) -> None:
     """
     Write a line where the operator sees it.
     """
-    # twistd may have sent sys.stderr to its log already.
-    print(text, file=sys.__stderr__, flush=True)
+    # twistd may have sent sys.stderr to its log already.  Where nothing can be
+    # written, there is nobody to tell.
+    with contextlib.suppress(OSError):
+        print(text, file=sys.__stderr__, flush=True)
+
+
+def warn(text: str) -> None:
+    """
+    Tell of what is wrong and keeps nothing from going on.
+    """
+    sayOnTerminal(str(Problem(text, where="warning")))
+
+
+def answer(text: str) -> None:
+    """
+    Write what an operator asked for on standard output.
+
+    Raises:
+        ConfigurationError: It could not be written.
+    """
+    # The name of a file may be bytes that are no text.
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    with _toldInWords():
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)  # noqa: T201 - asked for
+
+
+@contextlib.contextmanager
+def completeOutput() -> Iterator[None]:
+    """
+    See that what is written to standard output in here arrives there.
+
+    Raises:
+        ConfigurationError: It did not.
+    """
+    try:
+        yield
+    finally:
+        # There is none when it was closed before we began.
+        if sys.__stdout__ is not None:
+            with _toldInWords():
+                sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _toldInWords() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # Python would try once more at its end, and have its own words.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        raise ConfigurationError(
+            f"standard output cannot be written to: {error.strerror}"
+        ) from None
 
 
 @contextlib.contextmanager

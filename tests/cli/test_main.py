@@ -94,6 +94,36 @@ def test_checkOpensNothing(capfd: pytest.CaptureFixture[str], tmp_path: Path) ->
     assert not path.exists()
 
 
+def test_checkNamesThatDoNotPrint(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Of a file, or in it: what is printed is one line for each."""
+    file = tmp_path / "a\n\x1b\udcff.toml"
+    name = rf"{tmp_path}/a\n\u001b\udcff.toml"
+    assert refusal(capfd, 1, "check", str(file)) == f"{name}: there is no such file\n"
+    file.write_text('[services.one]\nprotocol = "echo"\nlisten = "unix:/a\\nb"\n')
+    assert answer(capfd, "check", str(file)) == (
+        f"{name}: ok: 1 service, 1 endpoint\n  one: unix:/a\\nb\n"
+    )
+
+
+def test_checkWarnsOfWhatCannotBeRead(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A distribution that is broken breaks nothing else."""
+    file = tmp_path / "myserv.toml"
+    file.write_text(CONFIG)
+    broken = tmp_path / "gongs-1.0.dist-info"
+    broken.mkdir()
+    (broken / "METADATA").write_text("Name: gongs\n")
+    (broken / "entry_points.txt").write_bytes(b"\xff")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for words in (("check", str(file)), ("protocols",)):
+        assert main(words) == 0
+        output, errors = capfd.readouterr()
+        assert output.startswith((f"{file}: ok: ", "Protocols:"))
+        assert errors.startswith(f"warning: the distribution {broken} is broken: ")
+        assert errors.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -163,6 +193,7 @@ def test_help(capfd: pytest.CaptureFixture[str]) -> None:
         ("check a b", "unrecognized arguments: b"),
         ("new", "the following arguments are required: NAME"),
         ("protocols --all", "unrecognized arguments: --all"),
+        ("protocols --a\x1bll", r"unrecognized arguments: --a\u001bll"),
     ],
 )
 def test_wrongWords(capfd: pytest.CaptureFixture[str], words: str, said: str) -> None:

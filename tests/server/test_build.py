@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from attrs import frozen
 from twisted.cred.portal import IRealm, Portal
@@ -147,6 +149,23 @@ def raises(context: IServerContext, options: object) -> Any:
     raise KeyError("two\nlines")
 
 
+def leaves(context: IServerContext, options: object) -> Any:
+    """Leave the program."""
+    raise SystemExit(3)
+
+
+class Shy:
+    """Something that raises whatever it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise GeneratorExit("no")
+
+
+def shy(context: IServerContext, options: object) -> Any:
+    """Make one."""
+    return Shy()
+
+
 def nothing(context: IServerContext, options: object) -> Any:
     """Forget to return something."""
 
@@ -201,6 +220,26 @@ REFUSALS = {
             )
         ],
     ),
+    "a bug that leaves": (
+        (leaves, None),
+        ["tcp:7"],
+        ["services.a.protocol: the protocol p is broken: buildFactory raised SystemExit: 3"],
+    ),
+    "an object that will not be looked at": (
+        (shy, None),
+        ["tcp:7"],
+        ["services.a.protocol: the protocol p is broken: buildFactory raised GeneratorExit: no"],
+    ),
+    "a factory of nothing": (
+        (lambda context, options: Factory(), None),
+        ["tcp:7"],
+        [
+            (
+                "services.a.protocol: the protocol p is broken: the factory Factory has neither "
+                "a protocol nor a buildProtocol of its own: give it one"
+            )
+        ],
+    ),
     "the wrapper too": (
         (refuses, None),
         ["tls:certs=/nope:tcp:7"],
@@ -233,6 +272,27 @@ REFUSALS = {
 def test_refusal(parts: Any, listen: list[str], said: list[str]) -> None:
     """Whatever refuses, or is broken, is told under the key that it is about, once."""
     assert problems(plan(plugin(*parts), *listen)) == said
+
+
+class OwnFactory(Factory):
+    """A factory that needs no protocol."""
+
+    def buildProtocol(self, addr: object) -> Protocol:
+        """Make one."""
+        return Protocol()
+
+
+class NotAFactory:
+    """The like of a factory, without Twisted's class."""
+
+    buildProtocol = Protocol
+
+
+@pytest.mark.parametrize("make", [OwnFactory, NotAFactory, lambda: Factory.forProtocol(Protocol)])
+def test_factoriesThatBuild(make: Callable[[], Any]) -> None:
+    """One that says what it builds is taken."""
+    [service] = build(plan(plugin(lambda context, options: make()), "tcp:7"))
+    assert len(service.listeners) == 1
 
 
 def test_refusalsOfEveryService() -> None:
@@ -352,6 +412,67 @@ def test_stateDirectory(
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     assert stateDirectory(configured) == Path(expected.format(here=tmp_path))
+
+
+def wantsDirectory(context: IServerContext, options: object) -> IProtocolFactory:
+    """Need the service's directory."""
+    assert context.directory.is_dir()
+    return Factory.forProtocol(Protocol)
+
+
+def test_directory(tmp_path: Path) -> None:
+    """A service that asks gets one of its own."""
+    given = attrs.evolve(resources(), directory=tmp_path / "x")
+    buildServer([plan(plugin(wantsDirectory), "tcp:7")], given, Server(given.reactor))
+    assert (tmp_path / "x" / "a").is_dir()
+
+
+def test_directoryThatCannotBeMade(tmp_path: Path) -> None:
+    """That is the operator's business, and no bug of the plugin's."""
+    (tmp_path / "x").touch()
+    given = attrs.evolve(resources(), directory=tmp_path / "x")
+    with pytest.raises(ConfigurationError) as caught:
+        buildServer([plan(plugin(wantsDirectory), "tcp:7")], given, Server(given.reactor))
+    assert str(caught.value) == (
+        "server.directory: the services want a directory for their files: "
+        f'{tmp_path}/x/a cannot be made: Not a directory; write "directory" in [server]'
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"XDG_STATE_HOME": "~nobody-of-that-name/x"}, "~nobody-of-that-name/x"),
+        ({}, "~/.local/state"),
+    ],
+)
+def test_noHome(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], told: str) -> None:
+    """A user without a home is told so when a service wants it, and not before."""
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    # As for a user whom the system does not know.
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    given = attrs.evolve(resources(), directory=stateDirectory(None))
+    modest = plan(plugin(Built().factory), "tcp:7")
+    buildServer([modest], given, Server(given.reactor))
+    with pytest.raises(ConfigurationError) as caught:
+        buildServer([plan(plugin(wantsDirectory), "tcp:7")], given, Server(given.reactor))
+    assert str(caught.value) == (
+        "server.directory: the services want a directory for their files: "
+        f'{told} is in a home directory, and there is none; write "directory" in [server]'
+    )
+
+
+def test_noCurrentDirectory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The place of a relative path is unknown when the current directory is gone."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    told = stateDirectory(Path("state"))
+    assert isinstance(told, ConfigurationError)
+    assert "there is no current directory: No such file" in str(told)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import pytest
@@ -29,6 +30,8 @@ class Options:
             raise ValueError("thirteen brings bad luck")
         if self.times == 99:
             raise TypeError("two\nlines")
+        if self.times == 98:
+            raise SystemExit(self.times)
 
 
 BOTH = ProtocolPlugin("both", "", stream=Protocol, datagram=DatagramProtocol)
@@ -139,6 +142,9 @@ def test_validatorOfOptions() -> None:
             "its options raised TypeError: two lines"
         )
     ]
+    assert problems(ask("options", "tcp:7", options={"times": 98})) == [
+        "services.a.options: the protocol options is broken: its options raised SystemExit: 98"
+    ]
 
 
 TWICE = {
@@ -169,6 +175,17 @@ def test_oneEndpointTwiceBesideOtherMistakes() -> None:
     assert problems(ask("nope", "tcp:7"), ask("both", "tcp:7", name="b")) == [
         "services.a.protocol: there is no nope",
         'services.b.listen[0]: "tcp:7" is asked for twice; see services.a.listen[0]',
+    ]
+
+
+def test_manyEndpoints() -> None:
+    """Whether thousands overlap is found out while the operator waits."""
+    listen = [f"tcp:{port}" for port in range(1, 20_000)]
+    before = time.process_time()
+    said = problems(ask("both", *listen, "tcp:12345"))
+    assert time.process_time() - before < 30
+    assert said == [
+        'services.a.listen[19999]: "tcp:12345" is asked for twice; see services.a.listen[12344]'
     ]
 
 
