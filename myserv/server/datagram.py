@@ -16,7 +16,8 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from myserv.events import DatagramsDropped, Event, Peer, ProtocolRaised
+from myserv.endpoints.drops import Drops
+from myserv.events import Event, Peer, ProtocolRaised
 from myserv.interfaces import (
     IDatagramServerEndpoint,
     IDatagramTransport,
@@ -32,10 +33,6 @@ from myserv.server.reflection import (
     UNANSWERED_PORTS,
     OwnSockets,
 )
-
-DROP_REPORT_INTERVAL: Final = 10.0
-"""Seconds between two events about datagrams dropped for one reason: a flood
-must not become a flood of events."""
 
 AMPLIFIES: Final = "it would be more than "
 """How the reason begins for which an answer to an unproved address is dropped."""
@@ -135,7 +132,7 @@ class DatagramListener(Listener):
         super()._close(grace)
 
     def _finish(self, grace: float) -> Deferred[None]:
-        self.channel.reportDrops()
+        self.channel.drops.report()
         return succeed(None)
 
 
@@ -147,6 +144,7 @@ class DatagramChannel(DatagramProtocol):
 
     @ivar protocol: The service's protocol.
     @ivar startFailure: What the protocol raised when it was to start.
+    @ivar drops: What was not delivered, or not sent.
     @ivar datagramsReceived: Handed to the protocol so far.
     @ivar datagramsSent: Written by the protocol so far.
     @ivar bytesReceived: The bytes of the former.
@@ -172,7 +170,7 @@ class DatagramChannel(DatagramProtocol):
         self._provesAddress = provesAddress
         self._connected = False
         self.startFailure: Failure | None = None
-        self._drops: dict[str, _Drops] = {}
+        self.drops = Drops(listener)
         self.datagramsReceived = 0
         self.datagramsSent = 0
         self.bytesReceived = 0
@@ -400,34 +398,4 @@ class DatagramChannel(DatagramProtocol):
             reason: Why, in a few words: few reasons, and no peer's bytes.
             peer: Its source or destination.
         """
-        drops = self._drops.setdefault(reason, _Drops())
-        drops.count += 1
-        drops.peer = peer
-        now = self._listener.reactor.seconds()
-        if drops.reported is None or now - drops.reported >= DROP_REPORT_INTERVAL:
-            drops.reported = now
-            self._report(reason, drops)
-
-    def reportDrops(self) -> None:
-        """
-        Tell of what was dropped since the last report.
-        """
-        for reason, drops in self._drops.items():
-            if drops.count:
-                self._report(reason, drops)
-
-    def _report(self, reason: str, drops: _Drops) -> None:
-        listener = self._listener
-        listener.emit(
-            DatagramsDropped(listener.service, listener.endpoint, reason, drops.count, drops.peer)
-        )
-        drops.count = 0
-
-
-class _Drops:
-    """Datagrams dropped for one reason since the last report of it."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.peer: Peer = None
-        self.reported: float | None = None
+        self.drops.add(reason, peer)

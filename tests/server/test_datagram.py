@@ -14,9 +14,10 @@ from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from myserv.endpoints.drops import REPORT_INTERVAL
 from myserv.events import DatagramsDropped, ListenerStarted, ListenerStopped, ProtocolRaised
 from myserv.interfaces import IDrainable, IPeerObserver
-from myserv.server.datagram import DROP_REPORT_INTERVAL, DatagramListener
+from myserv.server.datagram import DatagramListener
 from myserv.server.listener import State
 from myserv.server.reflection import OwnSockets
 from myserv.testing import (
@@ -374,7 +375,7 @@ class TestDrops:
         for last in range(1, 101):
             stage.send(b"x", (f"192.0.2.{last}", 7))
         assert stage.drops() == [(REFLECTED, 1, ("192.0.2.1", 7))]
-        stage.reactor.advance(DROP_REPORT_INTERVAL)
+        stage.reactor.advance(REPORT_INTERVAL)
         stage.send(b"x", ("192.0.2.101", 7))
         assert stage.drops()[1:] == [(REFLECTED, 100, ("192.0.2.101", 7))]
 

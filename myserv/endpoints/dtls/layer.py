@@ -18,9 +18,9 @@ from twisted.internet.interfaces import IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
+from myserv.endpoints.drops import Drops
 from myserv.endpoints.dtls.association import Association
 from myserv.endpoints.dtls.cookies import Cookies
-from myserv.endpoints.dtls.drops import Drops
 from myserv.endpoints.dtls.hello import ClientHello, readHello, writeVerifyRequest
 from myserv.endpoints.dtls.records import MAXIMUM_PLAIN, isOneOfData, isUnencrypted, isWhole
 from myserv.endpoints.tls.store import CertificateStore

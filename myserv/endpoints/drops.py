@@ -16,7 +16,7 @@ must not become a flood of events."""
 
 class Drops:
     """
-    The datagrams that one layer of a listener threw away.
+    The datagrams that one part of a listener threw away.
 
     @ivar total: How many there have been, by reason.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 
 from myserv.endpoints.bare import BareContext
-from myserv.endpoints.dtls.drops import REPORT_INTERVAL, Drops
+from myserv.endpoints.drops import REPORT_INTERVAL, Drops
 from myserv.events import DatagramsDropped
 from myserv.testing import RecordingObserver
 
