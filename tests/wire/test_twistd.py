@@ -363,7 +363,7 @@ WRONG: Final[dict[str, tuple[str, str]]] = {
     ),
     "port in use, in a .tac file": (
         "-oy busy.tac",
-        "listen[0]: cannot listen on tcp:{busy}:interface=127.0.0.1: {used}",
+        "service echo: listen[0]: cannot listen on tcp:{busy}:interface=127.0.0.1: {used}",
     ),
     "unknown protocol": (
         "myserv ehco --listen tcp:7007",
