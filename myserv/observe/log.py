@@ -156,14 +156,13 @@ class LogObserver:
 
     @_write.register
     def _(self, event: CertificateExpiring) -> None:
-        expires = "expires in" if event.left > 0 else "expired, days ago:"
+        days = f"{abs(event.left) / 86400:.1f} days"
         self._warn(
             event,
-            "{endpoint}: the certificate {file} {expires} {days:.1f} days",
+            "{endpoint}: the certificate {file} {expires}",
             endpoint=event.endpoint,
             file=event.file,
-            expires=expires,
-            days=abs(event.left) / 86400,
+            expires=f"expires in {days}" if event.left > 0 else f"expired {days} ago",
         )
 
     @_write.register

@@ -74,6 +74,7 @@ def issue(
     isAuthority: bool = False,
     expired: bool = False,
     key: CertificateIssuerPrivateKeyTypes | None = None,
+    days: float = 1,
 ) -> Issued:
     """
     Make a certificate.
@@ -85,6 +86,7 @@ def issue(
         isAuthority: It may sign others.
         expired: It was good until yesterday.
         key: Its key; a new one when left out.
+        days: How long it is good from now on, unless it is expired.
     """
     key = key or generate_private_key(SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, commonName)])
@@ -96,7 +98,7 @@ def issue(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - 2 * DAY)
-        .not_valid_after(now - DAY if expired else now + DAY)
+        .not_valid_after(now - DAY if expired else now + days * DAY)
         .add_extension(x509.BasicConstraints(ca=isAuthority, path_length=None), critical=True)
     )
     if names:

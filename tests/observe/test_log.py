@@ -23,6 +23,9 @@ from zope.interface.verify import verifyObject
 from myserv.events import (
     AssociationEnded,
     AssociationStarted,
+    CertificateExpiring,
+    CertificateLoaded,
+    CertificateRejected,
     ConnectionEnded,
     ConnectionRefused,
     ConnectionStarted,
@@ -88,6 +91,31 @@ LINES: Final[list[tuple[Event, LogLevel, str]]] = [
         HandshakeFailed("echo", PEER, "tls", "it took too long"),
         LogLevel.warn,
         "echo: 192.0.2.1:4711 did not get through tls: it took too long",
+    ),
+    (
+        CertificateLoaded("echo", "tls:7", "/c/x.pem", ("a.example", "b.example"), 1893456000.0),
+        LogLevel.info,
+        "echo: tls:7: certificate /c/x.pem for a.example, b.example, until 2030-01-01 00:00 UTC",
+    ),
+    (
+        CertificateLoaded("echo", "tls:7", "/c/x.pem", (), 1893456000.0),
+        LogLevel.info,
+        "echo: tls:7: certificate /c/x.pem for no name, until 2030-01-01 00:00 UTC",
+    ),
+    (
+        CertificateRejected("echo", "tls:7", "/c/x.pem: it expired"),
+        LogLevel.warn,
+        "echo: tls:7: a certificate was not taken: /c/x.pem: it expired",
+    ),
+    (
+        CertificateExpiring("echo", "tls:7", "/c/x.pem", 129600.0),
+        LogLevel.warn,
+        "echo: tls:7: the certificate /c/x.pem expires in 1.5 days",
+    ),
+    (
+        CertificateExpiring("echo", "tls:7", "/c/x.pem", -86400.0),
+        LogLevel.warn,
+        "echo: tls:7: the certificate /c/x.pem expired 1.0 days ago",
     ),
     (
         AssociationStarted("echo", 4, ("192.0.2.1", 4711)),

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from cryptography.x509.ocsp import OCSPResponseStatus, load_der_ocsp_response
 
 from myserv.errors import EndpointError, FileError
 from myserv.options.files import readFile
@@ -101,7 +102,9 @@ def readIdentity(certificate: Path, key: Path, ocsp: Path | None = None) -> Iden
     wanted = _publicKeyOf(chain[0], certificate)
     for each in keys:
         if _publicPart(each.public_key()) == wanted:
-            return _identity(chain, each, certificate, ocsp)
+            beside = certificate.with_suffix(OCSP_SUFFIX)
+            response = ocsp or (beside if beside.is_file() else None)
+            return _identity(chain, each, certificate, _readOCSP(response, chain[0]))
     raise EndpointError(f"{key}: this key is not that of the certificate in {certificate}")
 
 
@@ -136,7 +139,8 @@ def readDirectory(directory: Path) -> tuple[list[Identity], list[EndpointError]]
         try:
             belonging = keys.get(_publicKeyOf(chain[0], file))
             if belonging is not None:
-                identities.append(_identity(chain, belonging, file, None))
+                staple = _tryOCSP(file.with_suffix(OCSP_SUFFIX), chain[0], problems)
+                identities.append(_identity(chain, belonging, file, staple))
         except EndpointError as error:
             problems.append(error)
     return sorted(identities, key=lambda identity: identity.file), problems
@@ -175,7 +179,7 @@ def _pemFiles(directory: Path, *, deeper: bool) -> list[Path]:
     return found
 
 
-def _identity(chain: list[x509.Certificate], key: Any, file: Path, ocsp: Path | None) -> Identity:
+def _identity(chain: list[x509.Certificate], key: Any, file: Path, staple: bytes) -> Identity:
     for certificate, issuer in itertools.pairwise(chain):
         try:
             certificate.verify_directly_issued_by(issuer)
@@ -188,7 +192,7 @@ def _identity(chain: list[x509.Certificate], key: Any, file: Path, ocsp: Path | 
         names = _names(chain[0])
     except (ValueError, x509.DuplicateExtension) as error:
         raise EndpointError(f"{file}: the certificate in this file is broken: {error}") from None
-    return Identity(tuple(chain), key, names, file, _readOCSP(file, ocsp))
+    return Identity(tuple(chain), key, names, file, staple)
 
 
 def _called(certificate: x509.Certificate) -> str:
@@ -205,11 +209,32 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
     return tuple(name.lower() for name in names) + tuple(map(str, addresses))
 
 
-def _readOCSP(file: Path, named: Path | None) -> bytes:
-    if named is not None:
-        return _read(named)
-    beside = file.with_suffix(OCSP_SUFFIX)
-    return _read(beside) if beside.is_file() else b""
+def _readOCSP(file: Path | None, certificate: x509.Certificate) -> bytes:
+    if file is None:
+        return b""
+    response = _read(file)
+    try:
+        said = load_der_ocsp_response(response)
+        # Of any other, OpenSSL would send nothing, and say nothing.
+        good = said.response_status is OCSPResponseStatus.SUCCESSFUL and any(
+            each.serial_number == certificate.serial_number for each in said.responses
+        )
+    except ValueError:
+        good = False
+    if not good:
+        raise EndpointError(
+            f"{file}: there is no OCSP response, in DER, to the certificate in this file"
+        )
+    return response
+
+
+def _tryOCSP(file: Path, certificate: x509.Certificate, problems: list[EndpointError]) -> bytes:
+    # A certificate is served without it, too.
+    try:
+        return _readOCSP(file, certificate) if file.is_file() else b""
+    except EndpointError as error:
+        problems.append(error)
+        return b""
 
 
 def _read(file: Path) -> bytes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,53 +17,38 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtensionOID
 from OpenSSL import SSL
-from twisted.internet.address import IPv4Address
-from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.testing import MemoryReactorClock, StringTransport
 
-from myserv.endpoints.bare import BareContext
 from myserv.endpoints.parse import Layer, parseEndpoint
-from myserv.endpoints.tls import TLSOptions, TLSWrapper
 from myserv.errors import EndpointError
+from myserv.events import HandshakeFailed
 from tests.endpoints.certificates import Issued, authority, intermediate, issue
+from tests.endpoints.tls.stage import certificate, staged
 
 
-def serve(certs: Path | None = None, cert: Path | None = None, key: Path | None = None) -> Any:
-    """What chooses the certificates of a listener."""
-    factory: Any = TLSWrapper().wrapFactory(
-        BareContext(MemoryReactorClock(), "tls"),
-        TLSOptions(certs, cert, key),
-        Factory.forProtocol(Protocol),
-    )
-    return factory
-
-
-def shown(served: Any, name: str | None = None) -> list[x509.Certificate]:
+@contextmanager
+def serving(**options: Any) -> Iterator[Callable[..., list[x509.Certificate]]]:
     """The chain that a client is shown who asks for a name."""
-    client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
-    client.set_connect_state()
-    if name is not None:
-        client.set_tlsext_host_name(name.encode())
-    server = served.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
-    wire = StringTransport()
-    server.makeConnection(wire)
-    for _ in range(3):
-        with suppress(SSL.WantReadError):
-            client.do_handshake()
-        with suppress(SSL.WantReadError):
-            server.dataReceived(client.bio_read(65536))
-        if wire.value():
-            client.bio_write(wire.value())
-        wire.clear()
-    chain = client.get_peer_cert_chain(as_cryptography=True)
-    assert chain is not None
-    return list(chain)
+    with staged(**options) as stage:
+
+        def shown(name: str | None = None) -> list[x509.Certificate]:
+            client = stage.client(name).go()
+            chain = client.ssl.get_peer_cert_chain(as_cryptography=True)
+            assert chain is not None
+            return list(chain)
+
+        yield shown
 
 
-def refused(**options: Path) -> str:
+def shownOf(name: str | None = None, **options: Any) -> list[x509.Certificate]:
+    """The chain that a client is shown of a server that shows it only once."""
+    with serving(**options) as shown:
+        return shown(name)
+
+
+def refused(**options: Any) -> str:
     """What an operator is told of files that cannot be served."""
-    with pytest.raises(EndpointError) as caught:
-        serve(**options)
+    with pytest.raises(EndpointError) as caught, staged(**options):
+        pass
     return str(caught.value)
 
 
@@ -76,8 +62,7 @@ def test_theNameChooses(tmp_path: Path) -> None:
     three = issue("3", "*.three.example")
     for index, each in enumerate((one, two, three)):
         each.write(tmp_path, f"{index}.pem")
-    served = serve(tmp_path)
-    for name, expected in {
+    expectations: dict[str, Issued] = {
         "one.example": one,
         "also.example": one,
         "ALSO.EXAMPLE": one,
@@ -89,9 +74,11 @@ def test_theNameChooses(tmp_path: Path) -> None:
         "a.b.three.example": one,
         "unknown.example": one,
         "localhost": one,
-    }.items():
-        assert shown(served, name) == [expected.certificate], name
-    assert shown(served) == [one.certificate]
+    }
+    with serving(certs=tmp_path) as shown:
+        for name, expected in expectations.items():
+            assert shown(name) == [expected.certificate], name
+        assert shown() == [one.certificate]
 
 
 def test_theWholeNameIsBeforeTheWildcard(tmp_path: Path) -> None:
@@ -99,19 +86,49 @@ def test_theWholeNameIsBeforeTheWildcard(tmp_path: Path) -> None:
     wild, exact = issue("wild", "*.example.org"), issue("exact", "www.example.org")
     wild.write(tmp_path, "a.pem")
     exact.write(tmp_path, "b.pem")
-    served = serve(tmp_path)
-    assert shown(served, "www.example.org") == [exact.certificate]
-    assert shown(served, "ftp.example.org") == [wild.certificate]
+    with serving(certs=tmp_path) as shown:
+        assert shown("www.example.org") == [exact.certificate]
+        assert shown("ftp.example.org") == [wild.certificate]
 
 
-def test_theFirstFileWins(tmp_path: Path) -> None:
-    """Of two certificates for a name, the one whose path sorts first is shown."""
-    first, second = issue("1", "example.org"), issue("2", "example.org", "example.net")
-    second.write(tmp_path, "b.pem")
-    first.write(tmp_path, "a.pem")
-    served = serve(tmp_path)
-    assert shown(served, "example.org") == [first.certificate]
-    assert shown(served, "example.net") == [second.certificate]
+def test_theOneThatLasts(tmp_path: Path) -> None:
+    """Of two certificates for a name, the one that lasts longer is shown; without a name, too."""
+    short, long = issue("1", "example.org", days=30), issue("2", "example.org", days=60)
+    other = issue("3", "example.net", days=90)
+    short.write(tmp_path, "a.pem")
+    long.write(tmp_path, "b.pem")
+    other.write(tmp_path, "c.pem")
+    with serving(certs=tmp_path) as shown:
+        assert shown("example.org") == [long.certificate]
+        assert shown() == [long.certificate]
+        assert shown("example.net") == [other.certificate]
+
+
+def test_theDefaultName(tmp_path: Path) -> None:
+    """Is whose certificate is shown to clients that ask for none, a wildcard's too."""
+    one, two = issue("1", "one.example"), issue("2", "*.two.example")
+    one.write(tmp_path, "a.pem")
+    two.write(tmp_path, "b.pem")
+    assert shownOf(certs=tmp_path) == [one.certificate]
+    assert shownOf(certs=tmp_path, defaultName="WWW.two.example") == [two.certificate]
+    assert refused(certs=tmp_path, defaultName="three.example") == (
+        'no certificate here holds the default name "three.example"'
+    )
+
+
+def test_unknownNames(tmp_path: Path) -> None:
+    """May be refused: the client is told why, and the log has one line."""
+    certificate(tmp_path, "one.example")
+    certificate(tmp_path, "two.example")
+    with staged(certs=tmp_path, unknownName="refuse") as stage:
+        for name in ("one.example", "two.example", None):
+            assert stage.client(name).go().isOpen
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            client = stage.client("three.example", version=version).go()
+            assert "unrecognized name" in str(client.error)
+        reasons = stage.reasons(HandshakeFailed)
+        assert reasons == ["it asked for a name that is not here"] * 2
+        assert stage.client("two.example").go().isOpen
 
 
 def test_aCertificateWithoutNames(tmp_path: Path) -> None:
@@ -119,15 +136,22 @@ def test_aCertificateWithoutNames(tmp_path: Path) -> None:
     plain, named = issue("plain.example"), issue("named", "named.example")
     plain.write(tmp_path, "a.pem")
     named.write(tmp_path, "b.pem")
-    served = serve(tmp_path)
-    assert shown(served, "plain.example") == [plain.certificate]
-    assert shown(served, "named.example") == [named.certificate]
+    with serving(certs=tmp_path) as shown:
+        assert shown("plain.example") == [plain.certificate]
+        assert shown("named.example") == [named.certificate]
 
 
 def test_anExpiredCertificateIsShown(tmp_path: Path) -> None:
-    """What to make of it is the client's to decide."""
+    """If there is no other for a name: what to make of it is the client's to decide."""
     expired = issue("x", "example.org", expired=True)
-    assert shown(serve(cert=expired.write(tmp_path)), "example.org") == [expired.certificate]
+    assert shownOf("example.org", cert=expired.write(tmp_path)) == [expired.certificate]
+    good = issue("y", "example.org", "example.net")
+    good.write(tmp_path, "a.pem")
+    other = issue("z", "example.com", expired=True)
+    other.write(tmp_path, "z.pem")
+    with serving(certs=tmp_path) as shown:
+        assert shown("example.org") == [good.certificate]
+        assert shown("example.com") == [other.certificate]
 
 
 def test_theChainIsSent(tmp_path: Path) -> None:
@@ -135,10 +159,10 @@ def test_theChainIsSent(tmp_path: Path) -> None:
     leaf = issue("leaf", "example.org", by=intermediate())
     chain = [leaf.certificate, intermediate().certificate]
     file = leaf.write(tmp_path)
-    assert shown(serve(tmp_path)) == chain
-    assert shown(serve(cert=file)) == chain
+    assert shownOf(certs=tmp_path) == chain
+    assert shownOf(cert=file) == chain
     issue("another", "example.net").write(tmp_path, "a.pem")
-    assert shown(serve(tmp_path), "example.org") == chain
+    assert shownOf("example.org", certs=tmp_path) == chain
 
 
 def test_certbotsDirectories(tmp_path: Path) -> None:
@@ -157,9 +181,8 @@ def test_certbotsDirectories(tmp_path: Path) -> None:
             (archive / file).write_bytes(content)
             (live / file).symlink_to(archive / file)
     (tmp_path / "live" / "README").write_text("what this is")
-    served = serve(tmp_path / "live")
     for name in ("example.net", "example.org"):
-        chain = shown(served, name)
+        chain = shownOf(name, certs=tmp_path / "live")
         assert [each.subject.rfc4514_string() for each in chain] == [
             f"CN={name}",
             "CN=An intermediate",
@@ -169,7 +192,7 @@ def test_certbotsDirectories(tmp_path: Path) -> None:
 def test_whatADirectoryMayHoldBeside(tmp_path: Path) -> None:
     """Keys without a certificate, certificates without a key, and other files."""
     served = issue("served", "example.org")
-    served.write(tmp_path, "deep/deeper/z.pem")
+    served.write(tmp_path, "deep/z.pem")
     (tmp_path / "a-key.pem").write_bytes(issue("x").keyPEM)
     (tmp_path / "b-certificate.pem").write_bytes(authority().certificatePEM)
     (tmp_path / "empty.pem").touch()
@@ -177,7 +200,7 @@ def test_whatADirectoryMayHoldBeside(tmp_path: Path) -> None:
     (tmp_path / "broken.txt").write_text("-----BEGIN CERTIFICATE-----\n")
     (tmp_path / "directory.pem").mkdir()
     (tmp_path / "gone.pem").symlink_to(tmp_path / "nowhere")
-    assert shown(serve(tmp_path)) == [served.certificate]
+    assert shownOf(certs=tmp_path) == [served.certificate]
 
 
 @pytest.mark.parametrize(
@@ -193,8 +216,8 @@ def test_howAFileMayBeWritten(content: Any, tmp_path: Path) -> None:
     """In any order, with text around, from Windows, without a last line end."""
     issued = issue("x", "example.org")
     (tmp_path / "x.pem").write_bytes(content(issued))
-    assert shown(serve(tmp_path)) == [issued.certificate]
-    assert shown(serve(cert=tmp_path / "x.pem")) == [issued.certificate]
+    assert shownOf(certs=tmp_path) == [issued.certificate]
+    assert shownOf(cert=tmp_path / "x.pem") == [issued.certificate]
 
 
 def test_aKeyInAFileOfItsOwn(tmp_path: Path) -> None:
@@ -202,8 +225,8 @@ def test_aKeyInAFileOfItsOwn(tmp_path: Path) -> None:
     issued = issue("x", "example.org")
     (tmp_path / "x.pem").write_bytes(issued.certificatePEM)
     (tmp_path / "key.pem").write_bytes(issued.keyPEM)
-    assert shown(serve(tmp_path)) == [issued.certificate]
-    assert shown(serve(cert=tmp_path / "x.pem", key=tmp_path / "key.pem")) == [issued.certificate]
+    assert shownOf(certs=tmp_path) == [issued.certificate]
+    assert shownOf(cert=tmp_path / "x.pem", key=tmp_path / "key.pem") == [issued.certificate]
 
 
 def test_filesAreReadEachTime(tmp_path: Path) -> None:
@@ -212,9 +235,9 @@ def test_filesAreReadEachTime(tmp_path: Path) -> None:
     file = old.write(tmp_path)
     layer = parseEndpoint(f"tls:cert={file}:tcp:443").layers[0]
     assert isinstance(layer, Layer)
-    assert shown(serve(cert=layer.options.cert)) == [old.certificate]
+    assert shownOf(cert=layer.options.cert) == [old.certificate]
     new.write(tmp_path)
-    assert shown(serve(cert=layer.options.cert)) == [new.certificate]
+    assert shownOf(cert=layer.options.cert) == [new.certificate]
 
 
 # --- what is wrong ------------------------------------------------------------
@@ -232,7 +255,7 @@ def test_noDirectory(tmp_path: Path) -> None:
     assert refused(certs=tmp_path / "x") == told
     (tmp_path / "x").touch()
     assert refused(certs=tmp_path / "x") == told
-    told = f"{tmp_path}: no .pem file here holds a certificate that has a key"
+    told = f"{tmp_path}: no file here holds a certificate that has a key"
     assert refused(certs=tmp_path) == told
     (tmp_path / "a.pem").write_bytes(issue("x").certificatePEM)
     (tmp_path / "b.pem").write_bytes(issue("y").keyPEM)
@@ -242,21 +265,21 @@ def test_noDirectory(tmp_path: Path) -> None:
 def test_aDirectoryThatMayNotBeRead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Says so, rather than that it is not there."""
 
-    def deny(path: Path) -> list[str]:
+    def deny(path: Path) -> Any:
         raise PermissionError(13, "Permission denied", str(path))
 
     # The tests may run as root, who may read everything.
-    monkeypatch.setattr(os, "listdir", deny)
+    monkeypatch.setattr(os, "scandir", deny)
     assert refused(certs=tmp_path) == f"{tmp_path}: Permission denied"
 
 
 def test_noFile(tmp_path: Path) -> None:
     """Of certificate or key."""
     missing = tmp_path / "x.pem"
-    assert refused(cert=missing) == f"{missing}: No such file or directory"
-    assert refused(cert=tmp_path) == f"{tmp_path}: Is a directory"
+    assert refused(cert=missing) == f"{missing}: there is no such file"
+    assert refused(cert=tmp_path) == f"{tmp_path}: is a directory, not a file"
     file = issue("x").write(tmp_path)
-    assert refused(cert=file, key=missing) == f"{missing}: No such file or directory"
+    assert refused(cert=file, key=missing) == f"{missing}: there is no such file"
 
 
 def test_filesWithoutWhatIsSought(tmp_path: Path) -> None:
@@ -266,7 +289,13 @@ def test_filesWithoutWhatIsSought(tmp_path: Path) -> None:
     certificate.write_bytes(issued.certificatePEM)
     key.write_bytes(issued.keyPEM)
     assert refused(cert=key) == f"{key}: there is no certificate in this file"
-    assert refused(cert=certificate) == f"{certificate}: there is no private key in this file"
+    assert refused(cert=certificate) == (
+        f"{certificate}: there is no private key in this file: "
+        "name the file that has it with key=FILE"
+    )
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    assert refused(cert=certificate, key=empty) == f"{empty}: there is no private key in this file"
 
 
 def test_aKeyOfAnotherCertificate(tmp_path: Path) -> None:
@@ -371,4 +400,4 @@ def test_aKeyThatSignsNothing(tmp_path: Path) -> None:
     assert refused(cert=file, key=other) == (
         f"{other}: this key is not that of the certificate in {file}"
     )
-    assert len(shown(serve(tmp_path))) == 1
+    assert len(shownOf(certs=tmp_path)) == 1
