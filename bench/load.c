@@ -1,10 +1,11 @@
 /*
  * The load generator: many clients of an echo server in one thread.
  *
- *     load tcp|udp|connect|idle -p PORT [-c CLIENTS] [-s BYTES] [-d DEPTH]
+ *     load tcp|tls|udp|connect|idle -p PORT [-c CLIENTS] [-s BYTES] [-d DEPTH]
  *          [-w SECONDS] [-t SECONDS] [PID ...]
  *
  * tcp      Each client keeps a connection, and DEPTH messages on their way.
+ * tls      The same over TLS, if it is compiled WITH_TLS.
  * udp      The same with datagrams; what is silent for LOSS_AFTER is sent again.
  * connect  Each client connects, has one message echoed, closes, and starts over.
  * idle     The clients connect, have one message echoed, and stay until
@@ -31,6 +32,10 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef WITH_TLS
+#include <fcntl.h>
+#include <openssl/ssl.h>
+#endif
 
 enum {
     BUFFER = 1 << 16,
@@ -43,8 +48,8 @@ enum {
 static const uint64_t SECOND = 1000000000ull;
 static const uint64_t LOSS_AFTER = 500000000ull; /* ns: loopback answers in a thousandth */
 
-enum mode { TCP, UDP, CONNECT, IDLE };
-static const char *const MODES[] = {"tcp", "udp", "connect", "idle"};
+enum mode { TCP, UDP, CONNECT, IDLE, TLS, MODE_COUNT };
+static const char *const MODES[] = {"tcp", "udp", "connect", "idle", "tls"};
 
 struct client {
     int fd;
@@ -57,6 +62,9 @@ struct client {
     uint64_t heard;      /* when something came last */
     uint32_t interest;   /* epoll events */
     int connecting;
+#ifdef WITH_TLS
+    SSL *ssl;
+#endif
 };
 
 static struct options {
@@ -124,11 +132,45 @@ static void openSocket(struct client *client, int flags) {
         fail("connect");
 }
 
+#ifdef WITH_TLS
+static void startTLS(struct client *client) {
+    static SSL_CTX *context;
+    if (!context) context = SSL_CTX_new(TLS_client_method());
+    client->ssl = SSL_new(context);
+    SSL_set_fd(client->ssl, client->fd);
+    if (SSL_connect(client->ssl) != 1) fail("the TLS handshake");
+    fcntl(client->fd, F_SETFL, O_NONBLOCK);
+}
+
+/* As send and recv do it. */
+static ssize_t asSocket(struct client *client, int result) {
+    if (result > 0) return result;
+    int why = SSL_get_error(client->ssl, result);
+    if (why == SSL_ERROR_ZERO_RETURN) return 0;
+    errno = why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ? EAGAIN : EPROTO;
+    return -1;
+}
+#endif
+
+static ssize_t give(struct client *client, size_t size) {
+#ifdef WITH_TLS
+    if (client->ssl) return asSocket(client, SSL_write(client->ssl, payload, (int)size));
+#endif
+    return send(client->fd, payload, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static ssize_t take(struct client *client) {
+#ifdef WITH_TLS
+    if (client->ssl) return asSocket(client, SSL_read(client->ssl, inbox, BUFFER));
+#endif
+    return recv(client->fd, inbox, BUFFER, MSG_DONTWAIT);
+}
+
 static void flush(struct client *client) {
     uint32_t interest = EPOLLIN;
     while (client->unsent) {
         size_t piece = client->unsent < BUFFER ? client->unsent : BUFFER;
-        ssize_t took = send(client->fd, payload, piece, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t took = give(client, piece);
         if (took < 0 && errno == EAGAIN) {
             interest = EPOLLIN | EPOLLOUT;
             break;
@@ -175,7 +217,7 @@ static void echoed(struct client *client, uint64_t at) {
 }
 
 static void answered(struct client *client) {
-    ssize_t got = recv(client->fd, inbox, BUFFER, MSG_DONTWAIT);
+    ssize_t got = take(client);
     if (got < 0 && (errno == EAGAIN || errno == ECONNREFUSED)) return;
     if (got < 0) fail("recv");
     if (got == 0 && options.mode != UDP) {
@@ -267,6 +309,9 @@ static void measure(struct client *clients) {
             startOver(&clients[i], at);
         } else {
             openSocket(&clients[i], 0);
+#ifdef WITH_TLS
+            if (options.mode == TLS) startTLS(&clients[i]);
+#endif
             watch(&clients[i], EPOLL_CTL_ADD, EPOLLIN);
             ask(&clients[i], options.depth, at);
         }
@@ -302,17 +347,20 @@ static void stayIdle(struct client *clients) {
 }
 
 static void usage(void) {
-    fprintf(stderr, "usage: load tcp|udp|connect|idle -p PORT [-c CLIENTS] [-s BYTES] "
+    fprintf(stderr, "usage: load tcp|tls|udp|connect|idle -p PORT [-c CLIENTS] [-s BYTES] "
                     "[-d DEPTH] [-w SECONDS] [-t SECONDS] [PID ...]\n");
     exit(2);
 }
 
 static void readOptions(int argc, char **argv) {
     int mode = -1, option;
-    for (int i = 0; argc > 1 && i < 4; i++)
+    for (int i = 0; argc > 1 && i < MODE_COUNT; i++)
         if (!strcmp(argv[1], MODES[i])) mode = i;
     if (mode < 0) usage();
     options.mode = (enum mode)mode;
+#ifndef WITH_TLS
+    if (options.mode == TLS) fprintf(stderr, "load: compiled without TLS\n"), exit(2);
+#endif
     argc--, argv++;
     while ((option = getopt(argc, argv, "p:c:s:d:w:t:")) != -1) {
         switch (option) {

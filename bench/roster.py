@@ -39,6 +39,8 @@ class Peer:
     @ivar command: Starts it.
     @ivar needs: What it needs beside what this package needs.
     @ivar build: Makes it, once for all measurements.
+    @ivar tls: Starts it with TLS, echo over TCP only, with the certificate and
+        the key in C{{build}/tls.pem}; empty where it has none.
     @ivar distributions: The Python packages whose versions results name.
     """
 
@@ -47,6 +49,7 @@ class Peer:
     needs: tuple[Need, ...] = ()
     build: tuple[str, ...] = ()
     distributions: tuple[str, ...] = ()
+    tls: tuple[str, ...] = ()
 
     def missing(self) -> str | None:
         """
@@ -55,23 +58,41 @@ class Peer:
         return next(filter(None, (need() for need in self.needs)), None)
 
 
+_MYSERV: Final = ("{bin}/twistd", "-n", "--pidfile=", "myserv")
+
+
 def _myserv(protocol: str) -> tuple[str, ...]:
     listen = [f"--listen={kind}:{{port}}:interface=127.0.0.1" for kind in ("tcp", "udp")]
-    return ("{bin}/twistd", "-n", "--pidfile=", "myserv", protocol, *listen)
+    return (*_MYSERV, protocol, *listen)
 
 
 TWISTED: Final = "Twisted, epoll"
 C: Final = "C, epoll"
 
 PEERS: Final = (
-    Peer("myserv echo", _myserv("echo"), distributions=("myserv", "Twisted")),
-    Peer(TWISTED, ("{python}", "{peers}/bare_twisted.py", "{port}"), distributions=("Twisted",)),
-    Peer("asyncio", ("{python}", "{peers}/asyncio_echo.py", "{port}")),
+    Peer(
+        "myserv echo",
+        _myserv("echo"),
+        distributions=("myserv", "Twisted"),
+        tls=(*_MYSERV, "echo", "--listen=tls:cert={build}/tls.pem:tcp:{port}:interface=127.0.0.1"),
+    ),
+    Peer(
+        TWISTED,
+        ("{python}", "{peers}/bare_twisted.py", "{port}"),
+        distributions=("Twisted",),
+        tls=("{python}", "{peers}/bare_twisted.py", "{port}", "{build}/tls.pem"),
+    ),
+    Peer(
+        "asyncio",
+        ("{python}", "{peers}/asyncio_echo.py", "{port}"),
+        tls=("{python}", "{peers}/asyncio_echo.py", "{port}", "asyncio", "{build}/tls.pem"),
+    ),
     Peer(
         "uvloop",
         ("{python}", "{peers}/asyncio_echo.py", "{port}", "uvloop"),
         needs=(module("uvloop"),),
         distributions=("uvloop",),
+        tls=("{python}", "{peers}/asyncio_echo.py", "{port}", "uvloop", "{build}/tls.pem"),
     ),
     Peer(
         C,

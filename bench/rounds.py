@@ -90,11 +90,11 @@ def measure(
         rounds = min(rounds, STEADY_ROUNDS)
     for number in range(1, rounds + 1):
         for peer in peers:
-            if peer.name in outcome.failed:
+            if peer.name in outcome.failed or (scenario.tls and not peer.tls):
                 continue
             say(f"{scenario.name}, round {number} of {rounds}: {peer.name}")
             try:
-                with running(peer, bench.workshop, bench.cores) as server:
+                with running(peer, bench.workshop, bench.cores, tls=scenario.tls) as server:
                     sample = scenario.run(bench, server)
             except BenchError as error:
                 outcome.failed[peer.name] = str(error)

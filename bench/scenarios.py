@@ -121,6 +121,7 @@ class Scenario:
     @ivar cost: Heading and digits of what peers are compared by.
     @ivar columns: The other figures.
     @ivar run: Takes a sample.
+    @ivar tls: What peers serve over TLS is measured, of those that do.
     @ivar steady: Hardly differs from round to round, so two of them do.
     """
 
@@ -130,6 +131,7 @@ class Scenario:
     columns: tuple[Column, ...]
     run: Callable[[Bench, Server], Sample]
     steady: bool = False
+    tls: bool = False
 
 
 def _exchanging(
@@ -186,6 +188,14 @@ SCENARIOS: Final = (
         _cpuPer("message", 2),
         _flow("messages"),
         _exchanging("tcp", clients=50, size=64),
+    ),
+    Scenario(
+        "tls",
+        "TLS echo: 50 connections, 64-byte messages, one at a time each, TLS 1.3",
+        _cpuPer("message", 2),
+        _flow("messages"),
+        _exchanging("tls", clients=50, size=64),
+        tls=True,
     ),
     Scenario(
         "udp",

@@ -8,6 +8,7 @@ import contextlib
 import os
 import random
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -97,9 +98,12 @@ def _cpuClock(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def running(peer: Peer, workshop: Workshop, cores: Cores) -> Iterator[Server]:
+def running(peer: Peer, workshop: Workshop, cores: Cores, *, tls: bool = False) -> Iterator[Server]:
     """
     Run a peer on its core for as long as the context lasts.
+
+    Args:
+        tls: Run what it serves over TLS.
 
     Raises:
         BenchError: It does not come to answer.
@@ -108,7 +112,7 @@ def running(peer: Peer, workshop: Workshop, cores: Cores) -> Iterator[Server]:
     said = workshop.directory / "stderr"
     with said.open("wb") as stderr:
         process = subprocess.Popen(
-            workshop.command(peer.command, port),
+            workshop.command(peer.tls if tls else peer.command, port),
             cwd=workshop.directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -117,7 +121,8 @@ def running(peer: Peer, workshop: Workshop, cores: Cores) -> Iterator[Server]:
         )
     try:
         deadline = time.monotonic() + START_TIMEOUT
-        while not _answers(port):
+        answers = _answersTLS if tls else _answers
+        while not answers(port):
             if process.poll() is not None or time.monotonic() > deadline:
                 lines = said.read_text(errors="replace").split("\n")
                 last = next((line for line in reversed(lines) if line), "it said nothing")
@@ -145,6 +150,21 @@ def _freePort() -> int:
                 continue
             return port
     raise BenchError("there is no free port")
+
+
+def _answersTLS(port: int) -> bool:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((HOST, port), 0.5) as bare,
+            context.wrap_socket(bare) as client,
+        ):
+            client.send(b"ready?")
+            return client.recv(64) == b"ready?"
+    except OSError:
+        return False
 
 
 def _answers(port: int) -> bool:

@@ -4,6 +4,7 @@ What has to be made before anything is measured, and where it is put.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,17 @@ from bench.errors import BenchError
 from bench.roster import Peer, program
 
 HERE: Final = Path(__file__).parent
+
+
+def missingTLS() -> str | None:
+    """
+    Say why TLS cannot be measured here, if so.
+    """
+    if shutil.which("openssl") is None:
+        return "there is no openssl on this machine"
+    if not Path("/usr/include/openssl/ssl.h").exists():
+        return "OpenSSL's headers are not installed (libssl-dev)"
+    return None
 
 
 @frozen
@@ -55,7 +67,24 @@ class Workshop:
         missing = program("cc")()
         if missing:
             raise BenchError(f"the load generator is a C program: {missing}")
-        self._run(["cc", "-O2", "-std=c11", "-o", self.load, str(HERE / "load.c")])
+        compile_ = ["cc", "-O2", "-std=c11", "-o", self.load, str(HERE / "load.c")]
+        if not missingTLS():
+            compile_ += ["-DWITH_TLS", "-lssl", "-lcrypto"]
+            self._makeCertificate()
+        self._run(compile_)
+
+    def _makeCertificate(self) -> None:
+        key, certificate = self.directory / "key.pem", self.directory / "cert.pem"
+        self._run(
+            [
+                *("openssl", "req", "-x509", "-nodes", "-newkey", "ec"),
+                *("-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=localhost"),
+                *("-addext", "subjectAltName=DNS:localhost", "-days", "90"),
+                *("-keyout", str(key), "-out", str(certificate)),
+            ]
+        )
+        both = certificate.read_bytes() + key.read_bytes()
+        (self.directory / "tls.pem").write_bytes(both)
 
     def makePeer(self, peer: Peer) -> None:
         """

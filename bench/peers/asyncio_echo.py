@@ -1,8 +1,10 @@
 """
-asyncio's protocols, on its own event loop or, with a second argument, on uvloop's.
+asyncio's protocols, on its own event loop or, with a second argument, on uvloop's; over TLS
+with a third, the file of a certificate and its key.
 """
 
 import asyncio
+import ssl
 import sys
 from typing import cast
 
@@ -24,21 +26,26 @@ class DatagramEcho(asyncio.DatagramProtocol):
         self.transport.sendto(data, addr)
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, pem: str | None) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Echo, "127.0.0.1", port)
+    tls = None
+    if pem:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(pem)
+    server = await loop.create_server(Echo, "127.0.0.1", port, ssl=tls)
     await loop.create_datagram_endpoint(DatagramEcho, local_addr=("127.0.0.1", port))
     await server.serve_forever()
 
 
 def main() -> None:
     port = int(sys.argv[1])
-    if sys.argv[2:] == ["uvloop"]:
+    loop, pem, *_ = (*sys.argv[2:], None, None)
+    if loop == "uvloop":
         import uvloop
 
-        uvloop.run(serve(port))
+        uvloop.run(serve(port, pem))
     else:
-        asyncio.run(serve(port))
+        asyncio.run(serve(port, pem))
 
 
 if __name__ == "__main__":

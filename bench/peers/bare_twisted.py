@@ -1,15 +1,17 @@
 """
-Twisted as it comes: an unmodified Protocol on the epoll reactor.
+Twisted as it comes: an unmodified Protocol on the epoll reactor; over TLS with a second
+argument, the file of a certificate and its key.
 """
 
 import sys
+from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet import epollreactor
 
 epollreactor.install()
 
-from twisted.internet import reactor  # noqa: E402 - the reactor comes first
+from twisted.internet import reactor, ssl  # noqa: E402 - the reactor comes first
 from twisted.internet.interfaces import ITransport, IUDPTransport  # noqa: E402
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol  # noqa: E402
 
@@ -32,7 +34,13 @@ def main() -> None:
     port = int(sys.argv[1])
     # Which reactor it is shows at run time only.
     epoll = cast(Any, reactor)
-    epoll.listenTCP(port, Factory.forProtocol(Echo), interface="127.0.0.1")
+    factory = Factory.forProtocol(Echo)
+    if sys.argv[2:]:
+        pem = Path(sys.argv[2]).read_bytes()
+        options = ssl.PrivateCertificate.loadPEM(pem).options()
+        epoll.listenSSL(port, factory, options, interface="127.0.0.1")
+    else:
+        epoll.listenTCP(port, factory, interface="127.0.0.1")
     epoll.listenUDP(port, DatagramEcho(), interface="127.0.0.1")
     epoll.run()
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHandshakeListener, INegotiated, ISSLTransport
+from twisted.internet.tcp import Connection as TCPConnection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -116,6 +117,8 @@ class TLSLayer(Layer):
         self._wantsToEndOutput = False
         # Why the connection ends, where the transport knows less.
         self._reason: Failure | None = None
+        # What is written while the protocol reads, to be sent in one piece.
+        self._held: list[bytes] | None = None
 
     # From the wire.
 
@@ -134,7 +137,11 @@ class TLSLayer(Layer):
             and self.upper is not None
         ):
             # One record, whole, in a segment of its own: one read has it all.
-            self._decrypt(size)
+            self._held = []
+            try:
+                self._decrypt(size)
+            finally:
+                self._release()
             return
         self._records.follow(data)
         if self.upper is None:
@@ -169,6 +176,7 @@ class TLSLayer(Layer):
     def _broken(self, error: SSL.Error) -> None:
         # What OpenSSL has to say about it goes out first: an alert.
         self._flush()
+        self._release()
         reason = describeOpenSSLError(error)
         if " alert " not in reason:
             # The peer's own alert is its right.
@@ -267,7 +275,10 @@ class TLSLayer(Layer):
             return
         most = size + _OVERHEAD
         sealed = self._ssl.bio_read(most)
-        self.transport.write(sealed)
+        if self._held is None:
+            self.transport.write(sealed)
+        else:
+            self._held.append(sealed)
         if len(sealed) == most:
             self._flush()
 
@@ -281,13 +292,42 @@ class TLSLayer(Layer):
         except SSL.Error as error:
             self._broken(error)
             return
+        self._release()
         self.transport.writeSequence(sealed)
         self._flush()
 
     def _flush(self) -> None:
         with contextlib.suppress(SSL.WantReadError):
             while True:
-                self.transport.write(self._ssl.bio_read(_FLUSH))
+                waiting = self._ssl.bio_read(_FLUSH)
+                self._release()
+                self.transport.write(waiting)
+
+    def _release(self) -> None:
+        # An answer goes to the socket at once if nothing waits there: to have the
+        # reactor ask first whether it may be written costs as much as encryption.
+        held, self._held = self._held, None
+        if not held:
+            return
+        data = held[0] if len(held) == 1 else b"".join(held)
+        transport = self.transport
+        if (
+            isinstance(transport, TCPConnection)
+            and transport.connected
+            and not transport.dataBuffer
+            and not transport._tempDataBuffer
+            # A producer is asked for more when the reactor has written.
+            and transport.producer is None
+            and not transport.disconnecting
+            and not transport._writeDisconnecting
+        ):
+            sent = transport.writeSomeData(data)
+            if sent == len(data):
+                return
+            if isinstance(sent, int):
+                data = data[sent:]
+        # What went wrong the transport finds out, and tells, in its own time.
+        transport.write(data)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
@@ -299,6 +339,7 @@ class TLSLayer(Layer):
         # Noted before: one that is asked for all it has may finish at once.
         if self._producer is None:
             self._producer = producer
+        self._release()
         self.transport.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
@@ -323,6 +364,7 @@ class TLSLayer(Layer):
     def _close(self) -> None:
         self._sayGoodbye()
         self._deaf = True
+        self._release()
         self.closeTransport()
 
     def _sayGoodbye(self) -> None:
@@ -347,6 +389,7 @@ class TLSLayer(Layer):
     def _endOutput(self) -> None:
         if not self._saidGoodbye:
             self._sayGoodbye()
+            self._release()
             self.transport.loseWriteConnection()
 
     def abortConnection(self) -> None:
@@ -354,6 +397,7 @@ class TLSLayer(Layer):
         Close at once.
         """
         self._deaf = self._saidGoodbye = True
+        self._held = None
         super().abortConnection()
 
     # What a protocol may want to know.

@@ -219,6 +219,119 @@ def test_pausing(cert: Path) -> None:
         assert stage.protocol.received == b"later"
 
 
+class Answers(Logged):
+    """Answers in several pieces, and in several ways."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Answer."""
+        getattr(self, data.decode())()
+
+    def inOrder(self) -> None:
+        """Small, large, small, and the end."""
+        self.transport.write(b"1")
+        self.transport.write(b"2" * 20000)
+        self.transport.write(b"3")
+        self.transport.writeSequence([b"4", b"5"])
+
+    def andClose(self) -> None:
+        """The same, and no more."""
+        self.inOrder()
+        self.transport.loseConnection()
+
+    def andEnd(self) -> None:
+        """The same, and no more, but listen."""
+        self.inOrder()
+        self.transport.loseWriteConnection()
+
+    def pull(self) -> None:
+        """Have a producer do it."""
+        self.transport.write(b"first.")
+        self.transport.registerProducer(Pull(self.transport, 3), False)
+        self.transport.write(b"last.")
+
+    def andAbort(self) -> None:
+        """What is written is lost."""
+        self.inOrder()
+        self.transport.abortConnection()
+
+
+ANSWER = b"1" + b"2" * 20000 + b"345"
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "ends"),
+    [
+        (b"inOrder", ANSWER, False),
+        (b"andClose", ANSWER, True),
+        (b"andEnd", ANSWER, True),
+        (b"pull", b"first.piece.last.piece.piece.", False),
+    ],
+)
+def test_answersAtOnce(asked: bytes, answer: bytes, ends: bool, cert: Path) -> None:
+    """What is written while the protocol reads arrives whole, and in order."""
+    with staged(Answers, cert=cert) as stage:
+        client = stage.client().go().send(asked)
+        assert client.received == answer
+        assert client.toldGoodbye == ends
+
+
+def test_answersInOnePiece(cert: Path) -> None:
+    """However many writes it took, without the reactor being asked for leave."""
+
+    class Chatty(Logged):
+        def dataReceived(self, data: bytes) -> None:
+            for each in data:
+                self.transport.write(bytes([each]))
+
+    with staged(Chatty, cert=cert) as stage:
+        client = stage.client().go()
+        sent: list[bytes] = []
+        wire = stage.layer.transport.socket
+        send = wire.send
+
+        def watched(data: bytes) -> int:
+            sent.append(bytes(data))
+            count: int = send(data)
+            return count
+
+        wire.send = watched
+        client.peer.send(client.encrypted(b"hello"))
+        stage.reactor.turn()
+        assert len(sent) == 1
+        assert stage.reactor.getWriters() == []
+        assert client.go().received == b"hello"
+
+
+def test_anAnswerAndAnAbort(cert: Path) -> None:
+    """Cuts it all."""
+    with staged(Answers, cert=cert) as stage:
+        client = stage.client().go().send(b"andAbort")
+        assert client.peer.aborted
+
+
+def test_anAnswerThatDoesNotFit(cert: Path) -> None:
+    """The rest waits until there is room; so does the next answer."""
+    with staged(cert=cert) as stage:
+        client = stage.client().go()
+        client.peer.pauseReading(window=100)
+        for _ in range(3):
+            client.peer.send(client.encrypted(b"x" * 500))
+            stage.reactor.settle()
+        client.peer.resumeReading()
+        assert client.go().received == b"x" * 1500
+
+
+def test_anAnswerToNobody(cert: Path) -> None:
+    """The transport finds out."""
+    with staged(cert=cert) as stage:
+        client = stage.client().go()
+        client.peer.send(client.encrypted(b"hello"))
+        client.peer.abort()
+        stage.reactor.settle()
+        assert stage.protocol.received == b"hello"
+        assert isinstance(stage.protocol.reason, ConnectionLost)
+
+
 def test_moreThanTheDataToSend(cert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What OpenSSL has said by itself goes out with the data, however much it is."""
     monkeypatch.setattr(stream, "_OVERHEAD", 1)
@@ -297,7 +410,7 @@ def test_truncationOfATransportWithoutHalves(cert: Path) -> None:
     built: list[Logged] = []
 
     def build() -> Logged:
-        built.append(Logged())
+        built.append(Echo())
         return built[-1]
 
     factory: Any = TLSWrapper().wrapFactory(
@@ -318,6 +431,10 @@ def test_truncationOfATransportWithoutHalves(cert: Path) -> None:
             client.bio_write(wire.value())
             wire.clear()
     layer.dataReceived(client.bio_read(65536))
+    wire.clear()
+    client.send(b"hello")
+    layer.dataReceived(client.bio_read(65536))
+    assert wire.value()
     layer.connectionLost()
     assert built[0].log == ["made", "lost"]
     assert isinstance(built[0].reason, ConnectionLost)
