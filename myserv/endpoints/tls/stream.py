@@ -119,8 +119,17 @@ class TLSLayer(Layer):
         self._reason: Failure | None = None
         # What is written while the protocol reads, to be sent in one piece.
         self._held: list[bytes] | None = None
+        self._isSocket = False
 
     # From the wire.
+
+    def connected(self) -> None:
+        """
+        The peer is there: see what carries it.
+        """
+        # Not a layer, nor a socket that sends descriptors along.
+        send = getattr(type(self.transport), "writeSomeData", None)
+        self._isSocket = send is TCPConnection.writeSomeData
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -312,21 +321,23 @@ class TLSLayer(Layer):
         data = held[0] if len(held) == 1 else b"".join(held)
         transport = self.transport
         if (
-            isinstance(transport, TCPConnection)
+            self._isSocket
             and transport.connected
             and not transport.dataBuffer
             and not transport._tempDataBuffer
-            # A producer is asked for more when the reactor has written.
-            and transport.producer is None
+            # One that is asked for each piece is asked when the reactor has written.
+            and (transport.producer is None or transport.streamingProducer)
             and not transport.disconnecting
             and not transport._writeDisconnecting
         ):
-            sent = transport.writeSomeData(data)
+            try:
+                sent = transport.socket.send(data)
+            except OSError:
+                # The transport finds out, and tells, by itself.
+                sent = 0
             if sent == len(data):
                 return
-            if isinstance(sent, int):
-                data = data[sent:]
-        # What went wrong the transport finds out, and tells, in its own time.
+            data = data[sent:]
         transport.write(data)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:

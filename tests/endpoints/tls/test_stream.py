@@ -285,6 +285,7 @@ def test_answersInOnePiece(cert: Path) -> None:
 
     with staged(Chatty, cert=cert) as stage:
         client = stage.client().go()
+        stage.protocol.transport.registerProducer(Push(stage.protocol.transport), True)
         sent: list[bytes] = []
         wire = stage.layer.transport.socket
         send = wire.send
@@ -300,6 +301,7 @@ def test_answersInOnePiece(cert: Path) -> None:
         assert len(sent) == 1
         assert stage.reactor.getWriters() == []
         assert client.go().received == b"hello"
+        stage.protocol.transport.unregisterProducer()
 
 
 def test_anAnswerAndAnAbort(cert: Path) -> None:
