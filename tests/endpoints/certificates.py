@@ -17,9 +17,21 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DAY = timedelta(days=1)
+
+_KEY_USES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 
 
 @frozen
@@ -105,10 +117,30 @@ def issue(
         builder = builder.add_extension(
             x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False
         )
+    for extension, critical in _whatStrictClientsAskFor(key, by, isAuthority):
+        builder = builder.add_extension(extension, critical=critical)
     certificate = builder.sign(by.key if by else key, SHA256())
     if by is None or by.certificate.subject == by.certificate.issuer:
         return Issued(key, certificate)
     return Issued(key, certificate, (by.certificate, *by.issuers))
+
+
+def _whatStrictClientsAskFor(
+    key: CertificateIssuerPrivateKeyTypes, by: Issued | None, isAuthority: bool
+) -> list[tuple[x509.ExtensionType, bool]]:
+    signer = by.key if by else key
+    identifiers: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+        (x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False),
+    ]
+    uses = {
+        name: isAuthority if name in ("key_cert_sign", "crl_sign") else name == "digital_signature"
+        for name in _KEY_USES
+    }
+    if isAuthority:
+        return [*identifiers, (x509.KeyUsage(**uses), True)]
+    purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    return [*identifiers, (x509.ExtendedKeyUsage(purposes), False)]
 
 
 @functools.cache
