@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet._posixstdio import PipeAddress
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
 
 from myserv.events import Peer
@@ -24,6 +25,7 @@ from myserv.observe.addresses import formatAddress
         (b"/run/echo.sock", "/run/echo.sock"),
         (b"/run/\xff.sock", "/run/\N{REPLACEMENT CHARACTER}.sock"),
         ("/run/é.sock", "/run/é.sock"),
+        (PipeAddress(), "standard input"),
         (None, "an unnamed peer"),
         ("", "an unnamed peer"),
         (b"", "an unnamed peer"),

@@ -6,6 +6,7 @@ import errno
 from typing import Any
 
 import pytest
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
@@ -21,6 +22,7 @@ from myserv.events import (
     ServiceStarted,
     ServiceStopped,
 )
+from myserv.interfaces import IReloadable
 from myserv.server.datagram import DatagramListener
 from myserv.server.listener import Listener, State, StreamListener
 from myserv.server.reflection import OwnSockets
@@ -468,3 +470,43 @@ def test_settleGivesUp() -> None:
     settle(Deferred(), Endless())
     assert set(turns) == {0}
     assert len(turns) == 1000
+
+
+def test_reloadReachesTheLayers(stage: Stage) -> None:
+    """What may have changed is read again in every layer that reads anything."""
+    reloaded: list[str] = []
+
+    @implementer(IReloadable)
+    class Fresh(Factory):
+        """A layer that reads files."""
+
+        def __init__(self, name: str, wrapped: IProtocolFactory) -> None:
+            self.name = name
+            self.wrappedFactory = wrapped
+
+        def reload(self) -> None:
+            """Read them."""
+            reloaded.append(self.name)
+
+    class Stale(Factory):
+        """A layer that reads none."""
+
+        def __init__(self, wrapped: IProtocolFactory) -> None:
+            self.wrappedFactory = wrapped
+
+    listener = StreamListener(
+        "echo",
+        "one",
+        MemoryEndpoint(stage.reactor),
+        Factory(),
+        stage.reactor,
+        stage.observer.observe,
+        lambda context, factory: Fresh("outer", Stale(Fresh("inner", factory))),
+    )
+    server = Server(stage.reactor)
+    service = ProtocolService("echo", [listener], stage.reactor, stage.observer.observe)
+    service.setServiceParent(server)
+    Service().setServiceParent(server)
+    server.reload()
+    assert reloaded == ["outer", "inner"]
+    assert server.describe() == "serving echo on 1 endpoint(s)"
