@@ -30,7 +30,7 @@ help: ## List the targets.
 run: $(VENV)/.run ## Start the demonstration server (tac/demo.tac) in the foreground.
 	@exec $(BIN)/twistd --pidfile= -noy tac/demo.tac
 
-test: $(VENV)/.test lint clients ## Lint, then run every test and require the coverage.
+test: $(VENV)/.test $(VENV)/sslyze lint clients ## Lint, then run every test and require the coverage.
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
@@ -92,3 +92,9 @@ $(VENV)/.run: $(INSTALLED) | $(BIN)/python
 $(VENV)/.test: $(INSTALLED) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[all,docs,lint,test]'
 	@touch $(VENV)/.run $@
+
+# It judges the TLS. Not in the same environment, because it needs an older cryptography.
+$(VENV)/sslyze: | $(BIN)/python
+	$(PYTHON) -m venv $@.new
+	$@.new/bin/python -m pip install --quiet 'sslyze>=6.3.1'
+	mv $@.new $@
