@@ -388,6 +388,27 @@ def test_aKeyThatIsTooShort(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("size", [1024, 2048])
+def test_anRSAKeyThatIsBroken(size: int, tmp_path: Path) -> None:
+    """It belongs to the certificate, and does not sign as it should."""
+    key = rsa.generate_private_key(65537, size)
+    good = key.private_numbers()
+    bad: Any = rsa.RSAPrivateNumbers(
+        p=good.p,
+        q=good.q,
+        d=good.d ^ 0x50,
+        dmp1=good.dmp1 ^ 0x50,
+        dmq1=good.dmq1,
+        iqmp=good.iqmp,
+        public_numbers=good.public_numbers,
+    ).private_key(unsafe_skip_rsa_key_validation=True)
+    file = Issued(bad, issue("x", "example.org", key=key).certificate).write(tmp_path)
+    assert refused(cert=file) == f"{file}: the key to this certificate is broken"
+    issue("y", key=key).write(tmp_path)
+    if size == 2048:
+        assert len(shownOf(certs=tmp_path)) == 1
+
+
 def test_aKeyThatSignsNothing(tmp_path: Path) -> None:
     """A key of a kind that has no certificate is any other key."""
     file = issue("x").write(tmp_path)
