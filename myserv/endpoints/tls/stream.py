@@ -214,6 +214,10 @@ class TLSLayer(Layer):
             self.transport.write(_HANDSHAKE_FAILURE)
             self._refuse(f"the key exchange {group} is not accepted")
             return
+        if done and self._certificates is not None and self._certificates.refused(self._ssl):
+            # A resumed session needs no certificate, and so none was missing.
+            self._refuse("it asked for a name that is not here")
+            return
         self._flush()
         if done:
             self._handshakeCompleted()
@@ -253,7 +257,14 @@ class TLSLayer(Layer):
         # above does not hear of an orderly end, though what it wrote goes out.
         self.peerEnded = True
         self._reason = _truncated()
-        self.loseConnection()
+        # Nobody is left to wait for: what a producer would still write, nobody reads.
+        self._wantsToClose = True
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            self.transport.unregisterProducer()
+        self._close()
+        if producer is not None:
+            producer.stopProducing()
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
         """

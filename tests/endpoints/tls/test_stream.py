@@ -407,6 +407,38 @@ def test_truncation(protocol: Any, cert: Path) -> None:
         assert client.toldGoodbye
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+def test_truncationUnderAProducer(streaming: bool, cert: Path) -> None:
+    """Nobody waits for a producer that writes to a peer who has left."""
+
+    class Producer:
+        def __init__(self) -> None:
+            self.log: list[str] = []
+
+        def pauseProducing(self) -> None:
+            """Never."""
+
+        def resumeProducing(self) -> None:
+            """Nothing to write."""
+
+        def stopProducing(self) -> None:
+            """It is over."""
+            self.log.append("stopped")
+
+    with staged(Echo, cert=cert) as stage:
+        client = stage.client().go()
+        producer = Producer()
+        stage.protocol.transport.registerProducer(producer, streaming)
+        client.send(b"answer me")
+        client.peer.closeWrite()
+        client.go()
+        assert client.received == b"answer me"
+        assert client.peer.closed
+        assert producer.log == ["stopped"]
+        assert stage.protocol.log[-1] == "lost"
+        assert isinstance(stage.protocol.reason, ConnectionLost)
+
+
 def test_truncationOfATransportWithoutHalves(cert: Path) -> None:
     """Some transports tell of the end of both halves only."""
     built: list[Logged] = []
@@ -973,6 +1005,25 @@ def test_resumption(version: int, tmp_path: Path) -> None:
         assert seen == ["a client"] * 2
         # A resumed handshake shows no certificate again.
         assert len(stage.layers) == 2
+
+
+def test_aSessionOpensNoOtherDoor(tmp_path: Path) -> None:
+    """
+    A name that is not here is refused although a session needs no certificate.
+
+    In TLS 1.2 OpenSSL goes by the name that the session was made for.
+    """
+    with staged(cert=certificate(tmp_path), unknownName="refuse") as stage:
+        context = clientContext(version=SSL.TLS1_3_VERSION)
+        first = stage.client("a.example", context=context).go().send(b"x")
+        session = first.ssl.get_session()
+        assert session is not None
+        again = Client(stage, context, "unknown.example")
+        again.ssl.set_session(session)
+        again.go()
+        assert len(stage.protocols) == 1
+        reasons = stage.reasons(HandshakeFailed)
+        assert reasons == ["it asked for a name that is not here"]
 
 
 @pytest.mark.parametrize(
