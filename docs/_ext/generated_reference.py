@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+from clients import CLIENTS
 from epytext import takeApart, toMarkdown, toRst
 from sphinx.ext.napoleon import GoogleDocstring
 from sphinx.util import logging
@@ -205,6 +206,10 @@ def _endpointPage(described: Any, name: str, kind: str, example: str | None) -> 
     parts = [f"# {name}\n", f"{_sentence(described.description)} {kind}\n"]
     if example:
         parts.append(f"```text\n{example}\n```\n")
+    if name in CLIENTS:
+        parts += ["## What a client does\n", CLIENTS[name] + "\n"]
+    else:
+        logger.warning("docs/_ext/clients.py does not say what a client of %s: does", name)
     parts += ["## Parameters\n", optionsTable(described.optionsType, "Parameter", _parameter)]
     return "\n".join(parts)
 
