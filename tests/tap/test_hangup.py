@@ -7,58 +7,98 @@ import signal
 from collections.abc import Callable
 
 import pytest
+from twisted.internet.task import Clock
 
-from myserv.tap.hangup import HangUp
+from myserv.tap.hangup import INTERVAL, HangUp
 
 
-class Queue:
+class Reactor(Clock):
     """As much of a reactor as a signal needs."""
 
-    def __init__(self) -> None:
-        self.waiting: list[Callable[[], None]] = []
-
     def callFromThread(self, call: Callable[[], None]) -> None:
-        """Remember it."""
-        self.waiting.append(call)
+        """Call it in the reactor's next turn."""
+        self.callLater(0, call)
 
 
 @pytest.fixture
-def reactor() -> Queue:
-    """Where calls wait."""
-    return Queue()
+def reactor() -> Reactor:
+    """A fake one."""
+    return Reactor()
 
 
-def hello() -> None:
-    """Be called."""
+def hangUpNow() -> None:
+    """Send this process the signal."""
+    os.kill(os.getpid(), signal.SIGHUP)
 
 
-def bye() -> None:
-    """Be called, too."""
-
-
-def test_theSignalCallsInTheReactor(reactor: Queue) -> None:
-    """What is added is called for each signal, and not in the signal's handler."""
+def test_theSignalCallsInTheReactor(reactor: Reactor) -> None:
+    """What is added is called, and not in the signal's handler."""
     before = signal.getsignal(signal.SIGHUP)
+    called: list[str] = []
+    hello = lambda: called.append("hello")  # noqa: E731 - it is told from others by identity
+    bye = lambda: called.append("bye")  # noqa: E731
     hangUp = HangUp()
     hangUp.add(reactor, hello)
     hangUp.add(reactor, bye)
-    os.kill(os.getpid(), signal.SIGHUP)
-    assert reactor.waiting == [hello, bye]
+    hangUpNow()
+    assert called == []
+    reactor.advance(0)
+    assert called == ["hello", "bye"]
     hangUp.remove(hello)
-    os.kill(os.getpid(), signal.SIGHUP)
-    assert reactor.waiting == [hello, bye, bye]
+    reactor.advance(INTERVAL)
+    hangUpNow()
+    reactor.advance(0)
+    assert called == ["hello", "bye", "bye"]
     hangUp.remove(bye)
     assert signal.getsignal(signal.SIGHUP) is before
 
 
-def test_removingWhatIsNotThere(reactor: Queue) -> None:
+def test_aStormIsOneReloadASecond(reactor: Reactor) -> None:
+    """Signals that come fast are taken together, and the last is not lost."""
+    called: list[float] = []
+    reload = lambda: called.append(reactor.seconds())  # noqa: E731
+    hangUp = HangUp()
+    hangUp.add(reactor, reload)
+    for _ in range(25):
+        hangUpNow()
+        reactor.advance(0.1)
+    assert len(called) == 3
+    reactor.advance(INTERVAL)
+    assert len(called) == 4
+    assert reactor.getDelayedCalls() == []
+    hangUp.remove(reload)
+
+
+def test_removedBeforeItsTurn(reactor: Reactor) -> None:
+    """A server that stops does not reload any more."""
+    called: list[str] = []
+    reload = lambda: called.append("reload")  # noqa: E731
+    hangUp = HangUp()
+    hangUp.add(reactor, reload)
+    hangUpNow()
+    reactor.advance(0)
+    hangUpNow()
+    reactor.advance(0)
+    hangUp.remove(reload)
+    reactor.advance(INTERVAL)
+    assert called == ["reload"]
+    hangUp.add(reactor, reload)
+    hangUpNow()
+    hangUp.remove(reload)
+    reactor.advance(INTERVAL)
+    assert called == ["reload"]
+    assert reactor.getDelayedCalls() == []
+
+
+def test_removingWhatIsNotThere(reactor: Reactor) -> None:
     """Is no error, and leaves the signal alone."""
     before = signal.getsignal(signal.SIGHUP)
+    reload = lambda: None  # noqa: E731
     hangUp = HangUp()
-    hangUp.remove(hello)
+    hangUp.remove(reload)
     assert signal.getsignal(signal.SIGHUP) is before
-    hangUp.add(reactor, hello)
-    hangUp.remove(bye)
+    hangUp.add(reactor, reload)
+    hangUp.remove(lambda: None)
     assert signal.getsignal(signal.SIGHUP) is not before
-    hangUp.remove(hello)
+    hangUp.remove(reload)
     assert signal.getsignal(signal.SIGHUP) is before
