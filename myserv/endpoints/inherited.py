@@ -176,10 +176,9 @@ def _check(
         raise ListenError(f"descriptor {descriptor} is a socket that does not listen")
 
 
-@implementer(IStreamServerEndpoint)
-class InheritedEndpoint:
+class _Inherited:
     """
-    A stream socket that somebody else opened.
+    What both kinds of endpoint know of their socket.
     """
 
     def __init__(self, reactor: Any, find: Callable[[], int], domain: Domain | None = None) -> None:
@@ -192,6 +191,13 @@ class InheritedEndpoint:
         self._reactor = reactor
         self._find = find
         self._domain = domain
+
+
+@implementer(IStreamServerEndpoint)
+class InheritedEndpoint(_Inherited):
+    """
+    A stream socket that somebody else opened.
+    """
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """
@@ -214,18 +220,10 @@ class InheritedEndpoint:
 
 
 @implementer(IDatagramServerEndpoint)
-class InheritedDatagramEndpoint:
+class InheritedDatagramEndpoint(_Inherited):
     """
     A datagram socket that somebody else opened.
     """
-
-    def __init__(self, reactor: Any, find: Callable[[], int], domain: Domain | None = None) -> None:
-        """
-        See L{InheritedEndpoint}.
-        """
-        self._reactor = reactor
-        self._find = find
-        self._domain = domain
 
     def listen(self, protocol: DatagramProtocol) -> Deferred[IListeningPort]:
         """

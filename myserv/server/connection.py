@@ -93,8 +93,8 @@ class Connection:
         self.bytesReceived += len(data)
         try:
             self._deliver(data)
-        except BaseException:  # noqa: BLE001 - the author's bug, see _raised
-            self._raised("dataReceived")
+        except BaseException:  # noqa: BLE001 - the author's bug, see raised
+            self.raised("dataReceived")
 
     def connectionLost(self, reason: Failure) -> None:
         """
@@ -286,16 +286,13 @@ class Connection:
     def _call(self, name: str, *arguments: object) -> None:
         try:
             getattr(self._protocol, name)(*arguments)
-        except BaseException:  # noqa: BLE001 - the author's bug, see _raised
-            self._raised(name)
+        except BaseException:  # noqa: BLE001 - the author's bug, see raised
+            self.raised(name)
 
-    def producerRaised(self, during: str) -> None:
+    def raised(self, during: str) -> None:
         """
-        A producer that writes here raised; called where the exception is caught.
+        The protocol, or a producer of its, raised; called where that is caught.
         """
-        self._raised(during)
-
-    def _raised(self, during: str) -> None:
         # A bug of the protocol's: it costs this peer its connection, nobody else.
         self._listener.emit(ProtocolRaised(self._listener.service, self.peer, during, Failure()))
         if during not in ("connectionLost", "stopProducing"):
@@ -337,7 +334,7 @@ class GuardedProducer:
         try:
             getattr(self._producer, name)()
         except BaseException:  # noqa: BLE001 - the author's bug
-            self._connection.producerRaised(name)
+            self._connection.raised(name)
 
 
 def describeEnd(reason: Failure) -> str:
