@@ -23,6 +23,7 @@ from twisted.application.service import IService
 from twisted.cred.portal import Portal
 from twisted.internet.interfaces import IProtocolFactory
 
+from myserv.config.model import ServerKeys
 from myserv.discovery import installedPlugins, pluginOf
 from myserv.errors import ConfigurationError, Problem
 from myserv.interfaces import IEventObserver, IProtocolPlugin
@@ -39,6 +40,8 @@ def makeService(
     directory: str | Path | None = None,
     portal: Portal | None = None,
     observers: Iterable[IEventObserver] = (),
+    limits: Mapping[str, object] | None = None,
+    logConnections: bool = False,
 ) -> IService:
     """
     Make a service of a protocol.
@@ -52,6 +55,8 @@ def makeService(
         directory: Where the service may keep files.
         portal: Where its peers log in.
         observers: Who is told of events, beside the log.
+        limits: What peers may do, as a configuration file has it.
+        logConnections: Write a line to the log for each connection.
 
     Returns:
         A service to give a parent; it opens its endpoints when it starts.
@@ -60,18 +65,21 @@ def makeService(
         SystemExit: Something is wrong with what was asked for.
     """
     with oneLinePerMistake():
-        strings = _checkTypes(listen, options, directory)
+        strings = _checkTypes(listen, options, directory, limits)
         registry = installedPlugins()
         plugin = registry.find(protocol) if isinstance(protocol, str) else pluginOf(protocol)
         service = plugin.name if name is None else name
         report = functools.partial(_inService, service)
         try:
-            plans = planOne(plugin, plugin.name, service, strings, options or {})
+            plans = planOne(plugin, plugin.name, service, strings, options or {}, limits)
         except ConfigurationError as error:
             raise report(error.problems) from None
         server: IService = makeTwistdServer(
             plans,
-            directory=None if directory is None else Path(directory),
+            keys=ServerKeys(
+                directory=None if directory is None else Path(directory),
+                logConnections=logConnections,
+            ),
             portal=portal,
             observers=tuple(observers),
             report=report,
@@ -79,7 +87,9 @@ def makeService(
         return server
 
 
-def _checkTypes(listen: object, options: object, directory: object) -> tuple[str, ...]:
+def _checkTypes(
+    listen: object, options: object, directory: object, limits: object
+) -> tuple[str, ...]:
     # A .tac file is seldom checked by anything but its first run.
     strings: tuple[object, ...] = ()
     if isinstance(listen, Iterable):
@@ -92,6 +102,10 @@ def _checkTypes(listen: object, options: object, directory: object) -> tuple[str
     if options is not None and not isinstance(options, Mapping):
         raise ConfigurationError(
             f"options={options!r}: give a dictionary, as a configuration file would hold"
+        )
+    if limits is not None and not isinstance(limits, Mapping):
+        raise ConfigurationError(
+            f"limits={limits!r}: give a dictionary, as a configuration file would hold"
         )
     if directory is not None and not isinstance(directory, (str, Path)):
         raise ConfigurationError(f"directory={directory!r}: give a path")

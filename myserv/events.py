@@ -31,6 +31,25 @@ class SessionEnd(enum.Enum):
     STOPPED = "the listener stopped"
 
 
+class Offence(enum.Enum):
+    """What a peer can do wrong; the value is the key that says what it costs."""
+
+    AUTHENTICATION = "authentication"
+    """It failed to log in."""
+
+    PROTOCOL = "protocol"
+    """It broke the rules of its protocol."""
+
+    HANDSHAKE = "handshake"
+    """It did not get through a layer's handshake."""
+
+    TIMEOUT = "timeout"
+    """It let a deadline pass."""
+
+    ABUSE = "abuse"
+    """It did what no client does by mistake."""
+
+
 @frozen
 class ServiceStarted:
     """Every endpoint of a service is open."""
@@ -127,11 +146,182 @@ class ConnectionEnded:
 
 @frozen
 class ConnectionRefused:
-    """A peer was turned away before a protocol was built for it."""
+    """
+    A peer was turned away before a protocol was built for it.
+
+    @ivar reason: Why: one of few sentences, so that it can be counted by.
+    """
 
     service: str
     peer: Peer
     reason: str
+
+
+@frozen
+class ConnectionCut:
+    """
+    A limit ended a connection; C{ConnectionEnded} follows when it is gone.
+
+    @ivar limit: The key of the limit, such as C{"idle"}.
+    @ivar reason: What the peer did, in a few words.
+    """
+
+    service: str
+    number: int
+    peer: Peer
+    limit: str
+    reason: str
+
+
+@frozen
+class AcceptFailed:
+    """
+    The system would not let a connection in: it is out of descriptors or memory.
+
+    The listener waits, and tries again by itself.
+
+    @ivar wait: Seconds until it does.
+    """
+
+    service: str
+    endpoint: str
+    reason: str
+    wait: float
+
+
+@frozen
+class ServiceFull:
+    """
+    Arrivals wait in the kernel's backlog, because a limit is reached.
+
+    Emitted when it begins, and not again before C{ServiceHasRoom}.
+
+    @ivar limit: The key of the limit.
+    @ivar connections: How many there are.
+    """
+
+    service: str
+    limit: str
+    connections: int
+
+
+@frozen
+class ServiceHasRoom:
+    """Arrivals are accepted again, and have been for a while."""
+
+    service: str
+
+
+@frozen
+class DrainStarted:
+    """
+    A service says goodbye to its connections.
+
+    @ivar connections: How many there are.
+    @ivar deadline: Seconds until those that are left are cut.
+    """
+
+    service: str
+    connections: int
+    deadline: float
+
+
+@frozen
+class DrainProgressed:
+    """
+    How far a drain has come; emitted every few seconds.
+
+    @ivar left: The connections that are still there.
+    @ivar deadline: Seconds until they are cut.
+    """
+
+    service: str
+    left: int
+    deadline: float
+
+
+@frozen
+class DrainEnded:
+    """
+    The last connection is gone.
+
+    @ivar cut: Those that had to be cut at the deadline.
+    @ivar duration: Seconds that it took.
+    """
+
+    service: str
+    cut: int
+    duration: float
+
+
+@frozen
+class LimitsChanged:
+    """
+    Other limits are in force.
+
+    @ivar keys: Those that changed.
+    """
+
+    service: str
+    keys: tuple[str, ...]
+
+
+@frozen
+class ConfigurationApplied:
+    """
+    A changed configuration is in force.
+
+    @ivar changes: What is different, a few words for each.
+    @ivar pending: What takes a restart, likewise.
+    """
+
+    file: str
+    changes: tuple[str, ...]
+    pending: tuple[str, ...]
+
+
+@frozen
+class ConfigurationRejected:
+    """
+    A changed configuration is wrong, and nothing was changed.
+
+    @ivar reasons: One for each mistake.
+    """
+
+    file: str
+    reasons: tuple[str, ...]
+
+
+@frozen
+class WorkerStarted:
+    """
+    A worker serves.
+
+    @ivar worker: Its place, from 1.
+    @ivar generation: Counts the sets of workers, from 1.
+    """
+
+    worker: int
+    generation: int
+    pid: int
+
+
+@frozen
+class WorkerEnded:
+    """
+    A worker's process is gone.
+
+    @ivar reason: How it ended.
+    @ivar expected: It had been asked to.
+    @ivar wait: Seconds until another takes its place; C{None}: none will.
+    """
+
+    worker: int
+    generation: int
+    pid: int
+    reason: str
+    expected: bool
+    wait: float | None
 
 
 @frozen
@@ -257,11 +447,18 @@ class ProtocolRaised:
 
 @frozen
 class PeerPenalized:
-    """A protocol reported a peer's misbehaviour."""
+    """
+    A peer's misbehaviour was reported.
+
+    @ivar refusedFor: Seconds for which the peer is refused from now on; 0 while it
+        has not collected enough.
+    """
 
     service: str
     peer: Peer
     reason: str
+    offence: Offence = Offence.PROTOCOL
+    refusedFor: float = 0.0
 
 
 @frozen
@@ -289,6 +486,18 @@ Event = (
     | ConnectionStarted
     | ConnectionEnded
     | ConnectionRefused
+    | ConnectionCut
+    | AcceptFailed
+    | ServiceFull
+    | ServiceHasRoom
+    | DrainStarted
+    | DrainProgressed
+    | DrainEnded
+    | LimitsChanged
+    | ConfigurationApplied
+    | ConfigurationRejected
+    | WorkerStarted
+    | WorkerEnded
     | HandshakeFailed
     | CertificateLoaded
     | CertificateRejected

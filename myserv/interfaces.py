@@ -23,7 +23,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import Attribute, Interface
 
-from myserv.events import Event, Peer, SessionEnd
+from myserv.events import Event, Offence, Peer, SessionEnd
 
 
 class IServerContext(Interface):
@@ -43,13 +43,18 @@ class IServerContext(Interface):
         Make a fact known to logs, metrics and consoles.
         """
 
-    def penalize(peer: Peer, reason: str) -> None:
+    def penalize(peer: Peer, reason: str, offence: Offence = Offence.PROTOCOL) -> None:
         """
         Count misbehaviour against a peer.
+
+        One that collects too much of it is refused for a while, by every service.
+        The connection at hand is the protocol's to close.
 
         Args:
             peer: C{transport.getPeer()}, or the address a datagram came from.
             reason: What it did, in a few words.
+            offence: What kind of misbehaviour it is; the operator says what each
+                kind costs.
         """
 
 
@@ -261,6 +266,74 @@ class IPeerObserver(Interface):
         """
 
 
+class IPeerCredentials(Interface):
+    """
+    Who is at the other end of a UNIX socket, as the kernel knows it.
+
+    A protocol reads it as C{transport.peerCredentials}.  It is of the moment
+    when the peer connected.
+    """
+
+    pid: int = Attribute("The number of the process.")
+    uid: int = Attribute("The user that it ran as.")
+    gid: int = Attribute("The group that it ran as.")
+
+
+class IConnectionTransport(Interface):
+    """
+    What C{transport} is to a protocol over connections, beside C{ITCPTransport}.
+    """
+
+    def clientEstablished() -> None:
+        """
+        The client is who it should be, and means business: it has logged in, say.
+
+        Until then the limits C{establish}, C{minimumRate} and C{maxUnestablished}
+        hold for it.  Calling it again does nothing.
+        """
+
+
+class IArrival(Interface):
+    """
+    A connection asking to be let in.
+    """
+
+    address: Any = Attribute("Its C{getPeer()}: where it comes from.")
+    service: str = Attribute("The name of the service that it wants.")
+    endpoint: str = Attribute("The endpoint string where it arrived, in its canonical form.")
+    peer: int | None = Attribute(
+        """
+        A number for the peer that it counts as, of as many bits as the limits say;
+        C{None} of one that has no IP address.
+        """
+    )
+    credentials: IPeerCredentials | None = Attribute(
+        "Who it is, over a UNIX socket; C{None} where that is not known."
+    )
+
+
+class IAdmissionRule(Interface):
+    """
+    Decides about arrivals.  Synchronous, and without any input or output.
+    """
+
+    def admit(arrival: IArrival) -> str | None:
+        """
+        Let an arrival in, or not.
+
+        Returns:
+            C{None}: this rule lets it in.  Otherwise why not: one of few sentences,
+            so that refusals can be counted by it.
+        """
+
+    def release(arrival: IArrival) -> None:
+        """
+        An arrival that this rule let in is gone, or another rule did not let it in.
+
+        Called exactly once for each that L{admit} returned C{None} for.
+        """
+
+
 class IDrainable(Interface):
     """
     Optional, on a C{Protocol} or a C{DatagramProtocol}: it can say goodbye.
@@ -274,19 +347,6 @@ class IDrainable(Interface):
             deadline: Seconds until the connection is closed anyway; 0 for
                 datagrams: nothing is sent after this returns.
         """
-
-
-class IPeerCredentials(Interface):
-    """
-    Who is at the other end of a UNIX socket, as the kernel knows it.
-
-    A protocol reads it as C{transport.peerCredentials}.  It is of the moment
-    when the peer connected.
-    """
-
-    pid: int = Attribute("The number of the process.")
-    uid: int = Attribute("The user that it ran as.")
-    gid: int = Attribute("The group that it ran as.")
 
 
 class IMessageProtocol(Interface):
@@ -385,7 +445,7 @@ class IListenerContext(Interface):
         Make a fact known to logs, metrics and consoles.
         """
 
-    def penalize(peer: Peer, reason: str) -> None:
+    def penalize(peer: Peer, reason: str, offence: Offence = Offence.PROTOCOL) -> None:
         """
         Count misbehaviour against a peer; see L{IServerContext.penalize}.
         """
@@ -443,7 +503,12 @@ class IEndpointWrapper(Interface):
 
 
 class IStreamWrapper(IEndpointWrapper):
-    """A layer over connections."""
+    """
+    A layer over connections.
+
+    One that learns who the peer truly is, as C{proxy} does, has an attribute
+    C{namesPeer} that is true: admission is then asked after it instead of before.
+    """
 
     def wrapFactory(
         context: IListenerContext, options: Any, factory: IProtocolFactory

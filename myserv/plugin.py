@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final
 
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
@@ -22,8 +22,9 @@ from twisted.internet.protocol import DatagramProtocol, Factory
 from zope.interface import alsoProvides, implementer
 
 from myserv.errors import ConfigurationError, Problem
-from myserv.events import Peer, ProtocolEvent, SessionEnd
+from myserv.events import Offence, Peer, ProtocolEvent, SessionEnd
 from myserv.interfaces import (
+    IConnectionTransport,
     IDatagramProtocolPlugin,
     IDatagramSession,
     IDatagramTransport,
@@ -37,6 +38,7 @@ from myserv.interfaces import (
     IStreamProtocolPlugin,
     IWebSocketTransport,
 )
+from myserv.limits import structureLimits
 from myserv.options.declare import option
 from myserv.options.files import readFile
 from myserv.options.values import Duration, HostPort, IPAddress, IPNetwork, Size
@@ -48,6 +50,7 @@ __all__ = [
     "DatagramSessions",
     "Duration",
     "HostPort",
+    "IConnectionTransport",
     "IDatagramProtocolPlugin",
     "IDatagramSession",
     "IDatagramTransport",
@@ -62,6 +65,7 @@ __all__ = [
     "ISessionTransport",
     "IStreamProtocolPlugin",
     "IWebSocketTransport",
+    "Offence",
     "Peer",
     "Problem",
     "ProtocolEvent",
@@ -114,6 +118,8 @@ class ProtocolPlugin:
     @ivar description: One line for C{--help}.
     @ivar optionsType: A frozen attrs class of L{option} fields, or C{None}.
     @ivar answersAnything: See L{IDatagramProtocolPlugin.answersAnything}.
+    @ivar limits: What limits suit the protocol.
+    @ivar establishesClients: The protocol says when a client is established.
     """
 
     def __init__(
@@ -129,6 +135,8 @@ class ProtocolPlugin:
         answersAnything: bool = False,
         sessionLimits: SessionLimits | Callable[[Any], SessionLimits] | None = None,
         sessionKey: Callable[[bytes, Peer], Hashable | None] | None = None,
+        limits: Mapping[str, object] | None = None,
+        establishesClients: bool = False,
     ) -> None:
         """
         Args:
@@ -149,6 +157,11 @@ class ProtocolPlugin:
                 what makes that of the options, for an operator to decide.
             sessionKey: Says by which key a datagram finds its session when its
                 address is another one; see L{ISessionTransport.setKey}.
+            limits: What limits suit the protocol where the operator says nothing,
+                as a configuration file would: C{{"idle": "1h"}}.
+            establishesClients: The protocol calls
+                C{transport.clientEstablished()}; only then may an operator limit
+                what comes before.
 
         Raises:
             ValueError: These do not describe a protocol.
@@ -166,6 +179,12 @@ class ProtocolPlugin:
         for made in (stream, datagram, session):
             if made is not None:
                 _checkCall(name, made, withOptions=optionsType is not None)
+        self.limits: Mapping[str, object] = dict(limits or {})
+        self.establishesClients = establishesClients
+        try:
+            structureLimits(self.limits)
+        except ConfigurationError as error:
+            raise ValueError(f"{name}: limits: {error}") from None
         self.name = name
         self.description = description
         self.optionsType = optionsType

@@ -7,15 +7,17 @@ means is the server's to say, and it says it with L{ServiceConfig.key}.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from myserv.config.document import Document
 from myserv.errors import ConfigurationError, KeyPath, Problem, didYouMean
+from myserv.limits import Limits, PenaltyLimits
 from myserv.options.declare import describe, option
 from myserv.options.structure import structure, written
 
@@ -29,7 +31,10 @@ NAME_RULE: Final = (
 )
 """What L{SERVICE_NAME_PATTERN} says, in words."""
 
-_TABLES: Final = ("server", "services")
+MAXIMUM_WORKERS: Final = 256
+"""More than the cores of most machines; each has a socket of each endpoint."""
+
+_TABLES: Final = ("server", "limits", "penalties", "services")
 
 
 @frozen
@@ -41,12 +46,36 @@ class ServerKeys:
     directory: Path | None = option(
         None, help="where services keep files, each in a directory of its own name"
     )
+    maxConnections: int = option(
+        0, minimum=0, help="connections at once, of all services (as many as there are descriptors)"
+    )
+    logConnections: bool = option(
+        False, help="write a line to the log for each connection that starts or ends"
+    )
+    workers: str = option(
+        "1", help="processes that serve: a number, or auto for one on each core", metavar="N"
+    )
+    user: str | None = option(None, help="whom the server runs as once its sockets are open")
+    group: str | None = option(None, help="the group it then has (that of the user)")
+
+    @property
+    def workerCount(self) -> int:
+        """How many processes are to serve."""
+        if self.workers == "auto":
+            return len(os.sched_getaffinity(0))
+        return int(self.workers)
+
+    def __attrs_post_init__(self) -> None:
+        isNumber = self.workers.isascii() and self.workers.isdigit()
+        if self.workers != "auto" and not (isNumber and 1 <= int(self.workers) <= MAXIMUM_WORKERS):
+            message = f'is a number from 1 to {MAXIMUM_WORKERS}, or "auto"'
+            raise ConfigurationError(Problem(message, ("workers",)))
 
 
 @frozen
 class ServiceKeys:
     """
-    The keys of C{[services.NAME]}, beside its table C{options}.
+    The keys of C{[services.NAME]}, beside its tables C{options} and C{limits}.
     """
 
     protocol: str = option(help='the name of a protocol, or "module:Attribute"')
@@ -63,6 +92,7 @@ class ServiceConfig:
     @ivar listen: Endpoint strings, at least one.
     @ivar options: The protocol's own options, raw.
     @ivar key: Where it stands in the document.
+    @ivar limits: What was said of its limits, raw: checked, but with no defaults.
     """
 
     name: str
@@ -70,6 +100,7 @@ class ServiceConfig:
     listen: tuple[str, ...]
     options: Mapping[str, object]
     key: KeyPath
+    limits: Mapping[str, object] = Factory(dict)
 
 
 @frozen
@@ -77,11 +108,13 @@ class ServerConfig:
     """
     A whole configuration file.
 
-    @ivar directory: Where services may keep files; C{None} when not given.
+    @ivar server: What holds for all services.
+    @ivar penalties: What misbehaviour costs.
     @ivar services: At least one, in the order of the file.
     """
 
-    directory: Path | None
+    server: ServerKeys
+    penalties: PenaltyLimits
     services: tuple[ServiceConfig, ...]
 
 
@@ -95,21 +128,28 @@ def readConfig(document: Document) -> tuple[ServerConfig, list[Problem]]:
         their strings mean: a port 0 may well be asked for twice.
     """
     problems = list(_unknownKeys(document.values, _TABLES, ()))
-    serverKeys = _readServer(document.values, problems)
-    services = _readServices(document.values, problems)
-    directory = serverKeys.directory if serverKeys is not None else None
-    return ServerConfig(directory, tuple(services)), problems
+    server = _readTable(ServerKeys, "server", document.values, problems)
+    penalties = _readTable(PenaltyLimits, "penalties", document.values, problems)
+    limits = document.values.get("limits", {})
+    _readTable(Limits, "limits", document.values, problems)
+    services = _readServices(document.values, limits if isinstance(limits, dict) else {}, problems)
+    config = ServerConfig(server or ServerKeys(), penalties or PenaltyLimits(), tuple(services))
+    return config, problems
 
 
-def _readServer(values: Mapping[str, Any], problems: list[Problem]) -> ServerKeys | None:
-    table = values.get("server", {})
+def _readTable(
+    keysType: type[T], name: str, values: Mapping[str, Any], problems: list[Problem]
+) -> T | None:
+    table = values.get(name, {})
     if not isinstance(table, dict):
-        problems.append(Problem(f"{written(table)} is not a table: write [server]", ("server",)))
+        problems.append(Problem(f"{written(table)} is not a table: write [{name}]", (name,)))
         return None
-    return _structure(ServerKeys, table, (), ("server",), problems)
+    return _structure(keysType, table, (), (name,), problems)
 
 
-def _readServices(values: Mapping[str, Any], problems: list[Problem]) -> list[ServiceConfig]:
+def _readServices(
+    values: Mapping[str, Any], limits: Mapping[str, object], problems: list[Problem]
+) -> list[ServiceConfig]:
     tables = values.get("services", {})
     if not isinstance(tables, dict):
         message = f"{written(tables)} is not a table: write [services.NAME]"
@@ -118,11 +158,13 @@ def _readServices(values: Mapping[str, Any], problems: list[Problem]) -> list[Se
     if not tables:
         message = 'there are none: write [services.NAME] with a "protocol" and a "listen"'
         problems.append(Problem(message, ("services",)))
-    services = (_readService(name, table, problems) for name, table in tables.items())
+    services = (_readService(name, table, limits, problems) for name, table in tables.items())
     return [service for service in services if service is not None]
 
 
-def _readService(name: str, table: object, problems: list[Problem]) -> ServiceConfig | None:
+def _readService(
+    name: str, table: object, general: Mapping[str, object], problems: list[Problem]
+) -> ServiceConfig | None:
     key = ("services", name)
     if not SERVICE_NAME_PATTERN.fullmatch(name):
         problems.append(Problem(NAME_RULE, key))
@@ -134,13 +176,20 @@ def _readService(name: str, table: object, problems: list[Problem]) -> ServiceCo
     if not isinstance(options, dict):
         message = f"{written(options)} is not a table: write [services.NAME.options]"
         problems.append(Problem(message, (*key, "options")))
+    limits = table.get("limits", {})
+    if isinstance(limits, dict):
+        _structure(Limits, limits, (), (*key, "limits"), problems)
+    else:
+        message = f"{written(limits)} is not a table: write [services.NAME.limits]"
+        problems.append(Problem(message, (*key, "limits")))
+        limits = {}
     if table.get("listen") == []:
         message = 'is empty: write where to listen, such as "tcp:7007"'
         problems.append(Problem(message, (*key, "listen")))
-    keys = _structure(ServiceKeys, table, ("options",), key, problems)
+    keys = _structure(ServiceKeys, table, ("options", "limits"), key, problems)
     if keys is None:
         return None
-    return ServiceConfig(name, keys.protocol, keys.listen, options, key)
+    return ServiceConfig(name, keys.protocol, keys.listen, options, key, {**general, **limits})
 
 
 def _structure(

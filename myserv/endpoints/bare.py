@@ -8,7 +8,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from myserv.events import Event, Peer
+from myserv.events import Event, Offence, Peer
 from myserv.interfaces import IAbortable, IListenerContext
 
 
@@ -29,7 +29,7 @@ class BareContext:
         Nobody wants to know.
         """
 
-    def penalize(self, peer: Peer, reason: str) -> None:
+    def penalize(self, peer: Peer, reason: str, offence: Offence = Offence.PROTOCOL) -> None:
         """
         Nobody counts.
         """

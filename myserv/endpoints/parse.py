@@ -10,6 +10,7 @@ does, and it is an error when none does or more than one.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import Factory, define, evolve, field, frozen
@@ -195,18 +196,33 @@ class Endpoint:
         assert self.kind is Kind.DATAGRAM
         return DatagramEndpoint(reactor, self, self.place.open(reactor))
 
-    def wrapFactory(self, context: IListenerContext, factory: IProtocolFactory) -> IProtocolFactory:
+    def wrapFactory(
+        self,
+        context: IListenerContext,
+        factory: IProtocolFactory,
+        gate: Callable[[IProtocolFactory], IProtocolFactory] = lambda factory: factory,
+    ) -> IProtocolFactory:
         """
         Put the layers in front of a factory.
+
+        Args:
+            context: The listener.
+            factory: The factory nearest the protocol.
+            gate: Asks for admission.  It is put in front of all layers but those
+                that learn who the peer truly is.
 
         Raises:
             ConfigurationError: A layer cannot be had.
         """
+        isGated = False
         for layer in self.layers:
             wrapper = IStreamWrapper(layer.wrapper)
+            if not isGated and getattr(wrapper, "namesPeer", False):
+                factory = gate(factory)
+                isGated = True
             with blamingPlugin(wrapper.prefix):
                 factory = wrapper.wrapFactory(context, layer.options, factory)
-        return factory
+        return factory if isGated else gate(factory)
 
     def wrapProtocol(
         self, context: IListenerContext, protocol: DatagramProtocol

@@ -15,6 +15,8 @@ from attrs import evolve, frozen
 from twisted.cred.portal import Portal
 from twisted.internet.protocol import Factory
 
+from myserv.admission.server import ServerAdmission
+from myserv.admission.service import Admission
 from myserv.endpoints.kind import Kind
 from myserv.errors import (
     Blaming,
@@ -30,7 +32,7 @@ from myserv.interfaces import IDatagramProtocolPlugin, IServerContext
 from myserv.server.amplification import FACTOR
 from myserv.server.context import ServiceContext
 from myserv.server.datagram import DatagramListener
-from myserv.server.listener import Listener, StreamListener
+from myserv.server.listener import Listener, Penalize, StreamListener
 from myserv.server.plan import PlannedEndpoint, ServicePlan
 from myserv.server.service import ProtocolService, Server
 
@@ -46,6 +48,8 @@ class Resources:
         for the service that asks.
     @ivar portal: Where peers log in.
     @ivar report: Makes the error that tells an operator where problems stand.
+    @ivar admission: Decides who may connect, over all services.
+    @ivar reportsConnections: Somebody wants to know of each connection.
     @ivar failedLate: Told of an endpoint that took its time and then could not
         be opened, when there is no caller left to raise to.
     """
@@ -56,6 +60,8 @@ class Resources:
     portal: Portal | None = None
     report: Callable[[Iterable[Problem]], ConfigurationError] = ConfigurationError
     failedLate: Callable[[ListenError], None] = lambda error: None
+    admission: ServerAdmission | None = None
+    reportsConnections: bool = True
 
 
 def buildServer(plans: Sequence[ServicePlan], resources: Resources, server: Server) -> Server:
@@ -91,7 +97,9 @@ def buildService(plan: ServicePlan, resources: Resources) -> ProtocolService:
         ConfigurationError: With a problem for each that refused, the plugin or
             an endpoint.
     """
-    context = _Context(plan.name, resources)
+    server = resources.admission or ServerAdmission(resources.reactor.seconds, resources.emit)
+    admission = server.service(plan.name, plan.limits)
+    context = _Context(plan.name, resources, server.penalize)
     keys: dict[Listener, KeyPath] = {}
     problems: list[Problem] = []
     # One that listens nowhere, should the plugin refuse: endpoints may have
@@ -104,9 +112,13 @@ def buildService(plan: ServicePlan, resources: Resources) -> ProtocolService:
         with _collecting(problems):
             listener: Listener
             if planned.endpoint.kind is Kind.STREAM:
-                listener = _streamListener(plan, planned, factory, resources)
+                listener = _streamListener(
+                    plan, planned, factory, resources, admission, server.penalize
+                )
             else:
-                listener = _datagramListener(plan, planned, context, resources)
+                listener = _datagramListener(
+                    plan, planned, context, resources, admission, server.penalize
+                )
             keys[listener] = planned.key
     if problems:
         # What a plugin refuses, it may refuse once for each endpoint.
@@ -122,6 +134,7 @@ def buildService(plan: ServicePlan, resources: Resources) -> ProtocolService:
         resources.emit,
         explain,
         resources.failedLate,
+        admission,
     )
 
 
@@ -139,11 +152,13 @@ class _Context(ServiceContext):
     that cannot be had.
     """
 
-    def __init__(self, name: str, resources: Resources) -> None:
+    def __init__(self, name: str, resources: Resources, penalize: Penalize) -> None:
         configured = resources.directory
         self._missing = configured if isinstance(configured, ConfigurationError) else None
         directory = Path() if isinstance(configured, ConfigurationError) else configured
-        super().__init__(name, resources.reactor, resources.emit, directory, resources.portal)
+        super().__init__(
+            name, resources.reactor, resources.emit, directory, resources.portal, penalize
+        )
 
     @property
     def directory(self) -> Path:
@@ -202,7 +217,12 @@ def _broken(plan: ServicePlan, cause: str) -> PluginError:
 
 
 def _streamListener(
-    plan: ServicePlan, planned: PlannedEndpoint, factory: Any, resources: Resources
+    plan: ServicePlan,
+    planned: PlannedEndpoint,
+    factory: Any,
+    resources: Resources,
+    admission: Admission,
+    penalize: Penalize,
 ) -> StreamListener:
     try:
         opener = planned.endpoint.openStream(resources.reactor)
@@ -214,13 +234,21 @@ def _streamListener(
             resources.reactor,
             resources.emit,
             planned.endpoint.wrapFactory,
+            admission=admission,
+            penalize=penalize,
+            reportsConnections=resources.reportsConnections,
         )
     except ConfigurationError as error:
         raise _inEndpoint(error, planned) from None
 
 
 def _datagramListener(
-    plan: ServicePlan, planned: PlannedEndpoint, context: IServerContext, resources: Resources
+    plan: ServicePlan,
+    planned: PlannedEndpoint,
+    context: IServerContext,
+    resources: Resources,
+    admission: Admission,
+    penalize: Penalize,
 ) -> DatagramListener:
     plugin = plan.plugin
     assert IDatagramProtocolPlugin.providedBy(plugin)
@@ -237,6 +265,8 @@ def _datagramListener(
             answersAnything=plugin.answersAnything,
             amplification=_amplificationOf(planned),
             provesAddress=planned.endpoint.provesAddress,
+            admission=admission,
+            penalize=penalize,
         )
     except ConfigurationError as error:
         raise _inEndpoint(error, planned) from None

@@ -8,6 +8,7 @@ passes through do nothing but count and hand on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,8 +18,6 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocol,
-    IPullProducer,
-    IPushProducer,
     ITransport,
 )
 from twisted.internet.protocol import Protocol
@@ -28,13 +27,24 @@ from zope.interface.declarations import Provides
 
 from myserv.endpoints.farewell import Farewell, closesAbruptly
 from myserv.events import (
+    ConnectionCut,
     ConnectionEnded,
     ConnectionRefused,
     ConnectionStarted,
+    Offence,
     Peer,
     ProtocolRaised,
 )
-from myserv.interfaces import IDrainable, IMessageProtocol, IMessageTransport
+from myserv.interfaces import (
+    IConnectionTransport,
+    IDrainable,
+    IMessageProtocol,
+    IMessageTransport,
+)
+from myserv.limits import Limits
+from myserv.options.values import Size
+from myserv.server.outflow import Outflow
+from myserv.server.patience import Patience
 from myserv.server.refused import RefusedConnection
 
 if TYPE_CHECKING:
@@ -44,7 +54,7 @@ _PROTOCOL_EXTRAS: Final = (IHandshakeListener, IFileDescriptorReceiver, IMessage
 """What a transport asks of a protocol beside IProtocol itself."""
 
 
-@implementer(IProtocol, IHalfCloseableProtocol, ITransport)
+@implementer(IProtocol, IHalfCloseableProtocol, ITransport, IConnectionTransport)
 class Connection:
     """
     A peer's connection to a service.
@@ -53,9 +63,19 @@ class Connection:
     @ivar peer: The peer's address.
     @ivar bytesReceived: What the protocol was given so far.
     @ivar bytesSent: What the protocol wrote so far.
+    @ivar sentBefore: C{bytesSent} of when something was received last: as long as
+        it is the same, the protocol may owe an answer.
+    @ivar limits: What its peer may do.
+    @ivar isEstablished: The protocol has said that its client is.
+    @ivar tick: See L{myserv.server.deadlines.Watched}.
     """
 
     disconnecting = False
+    isEstablished = False
+    tick: int | None = None
+    _cutFor: str | None = None
+    _readingPaused = False
+    _readingHeld = False
 
     def __init__(self, listener: StreamListener, protocol: IProtocol, number: int) -> None:
         self._listener = listener
@@ -68,6 +88,7 @@ class Connection:
         self._farewell: Farewell | None = None
         self.bytesReceived = 0
         self.bytesSent = 0
+        self.sentBefore = 0
 
     # The protocol side of it: what a transport calls.
 
@@ -79,27 +100,45 @@ class Connection:
         self._write: Callable[[bytes], object] = transport.write
         self.__provides__ = _declaration(self._protocol, transport)
         self.peer = transport.getPeer()
-        self.started = self._listener.reactor.seconds()
-        self._listener.connectionStarted(self)
-        self._listener.emit(ConnectionStarted(self._listener.service, self.number, self.peer))
+        listener = self._listener
+        now = self.started = listener.reactor.seconds()
+        self.outflow = Outflow(self, transport)
+        self._patience = Patience(self, now)
+        listener.connectionStarted(self)
+        if listener.limits.maxUnestablished:
+            self.dataReceived = self._receivedUnestablished  # type: ignore[method-assign]
+        if listener.reportsConnections:
+            listener.emit(ConnectionStarted(listener.service, self.number, self.peer))
         if _hearsNothing(self._protocol, transport):
             self._refuse("the protocol takes messages, and this endpoint has no layer of them")
         self._call("makeConnection", self)
+        listener.deadlines.watch(self, self.checkDeadlines(now))
 
     def dataReceived(self, data: bytes) -> None:
         """
         Bytes came in: the hot path, see the module's head.
         """
         self.bytesReceived += len(data)
+        self.sentBefore = self.bytesSent
         try:
             self._deliver(data)
         except BaseException:  # noqa: BLE001 - the author's bug, see raised
             self.raised("dataReceived")
 
+    def _receivedUnestablished(self, data: bytes) -> None:
+        limit = self._listener.limits.maxUnestablished
+        if limit and self.bytesReceived + len(data) > limit:
+            reason = f"it sent more than {Size(limit)} before it was established"
+            self.cut("maxUnestablished", reason, Offence.PROTOCOL)
+            return
+        Connection.dataReceived(self, data)
+
     def connectionLost(self, reason: Failure) -> None:
         """
         The transport is gone: tell the protocol, then the listener.
         """
+        listener = self._listener
+        listener.deadlines.forget(self)
         # From here on the protocol may ask for the end, and there is nothing to do.
         self.disconnecting = True
         if self._farewell is not None:
@@ -108,18 +147,18 @@ class Connection:
         self._call("connectionLost", reason)
         self._protocol = None
         self._deliver = _ignore
-        listener = self._listener
-        listener.emit(
-            ConnectionEnded(
-                service=listener.service,
-                number=self.number,
-                peer=self.peer,
-                reason=describeEnd(reason),
-                duration=listener.reactor.seconds() - self.started,
-                bytesReceived=self.bytesReceived,
-                bytesSent=self.bytesSent,
+        if listener.reportsConnections:
+            listener.emit(
+                ConnectionEnded(
+                    service=listener.service,
+                    number=self.number,
+                    peer=self.peer,
+                    reason=self._cutFor or describeEnd(reason),
+                    duration=listener.reactor.seconds() - self.started,
+                    bytesReceived=self.bytesReceived,
+                    bytesSent=self.bytesSent,
+                )
             )
-        )
         listener.connectionEnded(self)
 
     def readConnectionLost(self) -> None:
@@ -153,6 +192,7 @@ class Connection:
         A whole message came (only where the protocol wants them).
         """
         self.bytesReceived += _sizeOf(message)
+        self.sentBefore = self.bytesSent
         self._call("messageReceived", message)
 
     def handshakeCompleted(self) -> None:
@@ -181,15 +221,21 @@ class Connection:
         Send several pieces as one.
         """
         pieces = list(iovec)
-        self.bytesSent += sum(map(len, pieces))
+        size = sum(map(len, pieces))
+        self.bytesSent += size
         self._transport.writeSequence(pieces)
+        if self.outflow.isFull:
+            self._wroteMore(size)
 
     def sendMessage(self, message: bytes | str) -> None:
         """
         Send a message (only through a layer that has them).
         """
         self._transport.sendMessage(message)
-        self.bytesSent += _sizeOf(message)
+        size = _sizeOf(message)
+        self.bytesSent += size
+        if self.outflow.isFull:
+            self._wroteMore(size)
 
     def loseConnection(self) -> None:
         """
@@ -201,6 +247,7 @@ class Connection:
         if self.disconnecting:
             return
         self.disconnecting = True
+        self.outflow.close()
         if self._peerEnded or not closesAbruptly(self._transport):
             self._transport.loseConnection()
             return
@@ -213,15 +260,46 @@ class Connection:
         """
         Let the transport tell a producer when there is room.
         """
-        self._transport.registerProducer(GuardedProducer(self, producer), streaming)
+        self.outflow.register(producer, streaming)
 
     def unregisterProducer(self) -> None:
         """
         Stop asking a producer; if the connection was waiting for it, close.
         """
-        self._transport.unregisterProducer()
+        self.outflow.unregister()
+        if self.disconnecting:
+            self.outflow.close()
         if self._farewell is not None:
             self._farewell.producerUnregistered()
+
+    def pauseProducing(self) -> None:
+        """
+        Read nothing more from the peer for now.
+        """
+        self._readingPaused = True
+        self._transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """
+        Read from the peer again, unless it has to read first.
+        """
+        self._readingPaused = False
+        if not self._readingHeld:
+            self._transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """
+        Close: who produced for somebody else through us is no longer wanted.
+        """
+        self.loseConnection()
+
+    def clientEstablished(self) -> None:
+        """
+        The client is who it should be: the limits of strangers hold no longer.
+        """
+        self.isEstablished = True
+        if self.dataReceived == self._receivedUnestablished:
+            del self.dataReceived
 
     def abortConnection(self) -> None:
         """
@@ -262,7 +340,93 @@ class Connection:
         self._deliver = protocol.dataReceived
         self.__provides__ = _declaration(protocol, self._transport)
 
+    # What its outflow tells it.
+
+    def outflowFilled(self) -> None:
+        """
+        More waits to be sent than should: count what else is written.
+        """
+        self.write = self._writeMore  # type: ignore[method-assign]
+        self._wroteMore(0)
+
+    def outflowCleared(self) -> None:
+        """
+        All of it has been sent.
+        """
+        self.__dict__.pop("write", None)
+        if self._readingHeld:
+            self._readingHeld = False
+            if not self._readingPaused:
+                self._transport.resumeProducing()
+
+    def _writeMore(self, data: bytes) -> None:
+        self.bytesSent += len(data)
+        # Asked before: one large answer to a peer that reads is no offence.
+        if self.outflow.unsent > self._listener.limits.maxUnsent > 0:
+            self._checkUnsent()
+        self._write(data)
+        self._wroteMore(len(data))
+
+    def _wroteMore(self, size: int) -> None:
+        outflow = self.outflow
+        outflow.unsent += size
+        limits = self._listener.limits
+        # A protocol with a producer of its own has its own way to wait.
+        if (
+            not self._readingHeld
+            and outflow.producer is None
+            and outflow.unsent >= limits.writeBuffer
+            and not self.disconnecting
+        ):
+            self._readingHeld = True
+            self._transport.pauseProducing()
+
+    def _checkUnsent(self) -> None:
+        limit = self._listener.limits.maxUnsent
+        if self.outflow.measure() > limit and self._cutFor is None:
+            self.cut("maxUnsent", f"it left more than {Size(limit)} unread")
+
     # What the listener asks of it.
+
+    def checkDeadlines(self, now: float) -> float:
+        """
+        Do what is due; see L{myserv.server.deadlines.Watched}.
+        """
+        if self._protocol is None:
+            return math.inf
+        return self._patience.check(now)
+
+    @property
+    def limits(self) -> Limits:
+        """What its peer may do."""
+        return self._listener.limits
+
+    @property
+    def transport(self) -> Any:
+        """What is nearer the wire."""
+        return self._transport
+
+    def cut(
+        self, limit: str, reason: str, offence: Offence | None = None, *, politely: bool = False
+    ) -> None:
+        """
+        End it, because its peer has gone beyond a limit.
+
+        Args:
+            limit: The key of the limit.
+            reason: What the peer did, in a few words.
+            offence: What it is penalized for, if at all.
+            politely: Let what waits be sent first.
+        """
+        listener = self._listener
+        listener.emit(ConnectionCut(listener.service, self.number, self.peer, limit, reason))
+        self._cutFor = reason
+        if offence is not None:
+            listener.penalize(self.peer, reason, offence)
+        if politely:
+            self.loseConnection()
+        else:
+            self.abortConnection()
 
     def sayGoodbye(self, deadline: float) -> None:
         """
@@ -297,44 +461,6 @@ class Connection:
         self._listener.emit(ProtocolRaised(self._listener.service, self.peer, during, Failure()))
         if during not in ("connectionLost", "stopProducing"):
             self.abortConnection()
-
-
-@implementer(IPushProducer, IPullProducer)
-class GuardedProducer:
-    """
-    A producer whose exceptions cost its own connection and nothing else.
-
-    Twisted calls C{stopProducing} before it closes a socket, and one that raised
-    there would leave the socket open and the connection never lost.
-    """
-
-    def __init__(self, connection: Connection, producer: Any) -> None:
-        self._connection = connection
-        self._producer = producer
-
-    def pauseProducing(self) -> None:
-        """
-        There is no room.
-        """
-        self._call("pauseProducing")
-
-    def resumeProducing(self) -> None:
-        """
-        There is room again.
-        """
-        self._call("resumeProducing")
-
-    def stopProducing(self) -> None:
-        """
-        The connection is gone.
-        """
-        self._call("stopProducing")
-
-    def _call(self, name: str) -> None:
-        try:
-            getattr(self._producer, name)()
-        except BaseException:  # noqa: BLE001 - the author's bug
-            self._connection.raised(name)
 
 
 def describeEnd(reason: Failure) -> str:

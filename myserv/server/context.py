@@ -11,7 +11,7 @@ from typing import Any
 from twisted.cred.portal import Portal
 from zope.interface import implementer
 
-from myserv.events import Event, Peer, PeerPenalized
+from myserv.events import Event, Offence, Peer, PeerPenalized
 from myserv.interfaces import IServerContext
 
 
@@ -28,6 +28,7 @@ class ServiceContext:
         emit: Callable[[Event], None],
         directory: Path,
         portal: Portal | None = None,
+        penalize: Callable[[str, Peer, str, Offence], None] | None = None,
     ) -> None:
         """
         Args:
@@ -37,7 +38,9 @@ class ServiceContext:
             directory: Where the server keeps files; the service gets a
                 directory of its own beneath it.
             portal: Where peers log in.
+            penalize: Counts misbehaviour.
         """
+        self._penalize = penalize
         self.name = name
         self.reactor = reactor
         self.emit = emit
@@ -55,8 +58,11 @@ class ServiceContext:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._directory
 
-    def penalize(self, peer: Peer, reason: str) -> None:
+    def penalize(self, peer: Peer, reason: str, offence: Offence = Offence.PROTOCOL) -> None:
         """
         Count misbehaviour against a peer.
         """
-        self.emit(PeerPenalized(self.name, peer, reason))
+        if self._penalize is None:
+            self.emit(PeerPenalized(self.name, peer, reason, offence))
+        else:
+            self._penalize(self.name, peer, reason, offence)

@@ -16,6 +16,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from myserv.admission.service import Admission
 from myserv.endpoints.drops import Drops
 from myserv.events import Event, Peer, ProtocolRaised
 from myserv.interfaces import (
@@ -26,7 +27,7 @@ from myserv.interfaces import (
     IPeerObserver,
 )
 from myserv.server.amplification import FACTOR, IPV4_HEADERS, Account, Amplification
-from myserv.server.listener import STOP_GRACE, Listener
+from myserv.server.listener import STOP_GRACE, Listener, Penalize
 from myserv.server.reflection import (
     LOOPING_PORTS,
     OWN_SOCKETS,
@@ -70,6 +71,8 @@ class DatagramListener(Listener):
         amplification: float = FACTOR,
         provesAddress: bool = False,
         ownSockets: OwnSockets = OWN_SOCKETS,
+        admission: Admission | None = None,
+        penalize: Penalize | None = None,
     ) -> None:
         """
         Args:
@@ -87,8 +90,10 @@ class DatagramListener(Listener):
             provesAddress: The endpoint's layers have seen to it that a
                 datagram is from where it says.
             ownSockets: The datagram sockets of this process.
+            admission: Decides whose datagrams are taken; without one, all are.
+            penalize: Counts misbehaviour.
         """
-        super().__init__(service, endpoint, reactor, emit)
+        super().__init__(service, endpoint, reactor, emit, admission, penalize)
         self._opener = opener
         self._ownSockets = ownSockets
         self._unstarted: Deferred[Any] | None = None

@@ -22,6 +22,8 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
+from myserv.admission.server import ServerAdmission
+from myserv.admission.service import Admission
 from myserv.events import (
     ConnectionRefused,
     Event,
@@ -29,13 +31,16 @@ from myserv.events import (
     ListenerStarted,
     ListenerStopped,
     ListenerSuspended,
+    Offence,
     Peer,
-    PeerPenalized,
     ProtocolRaised,
 )
 from myserv.interfaces import IAbortable, IListenerContext, IReloadable
+from myserv.limits import DEFAULT_LIMITS, Limits
 from myserv.server.connection import Connection
-from myserv.server.refused import RefusedConnection
+from myserv.server.deadlines import Deadlines
+from myserv.server.gate import GateFactory
+from myserv.server.refused import REFUSED
 
 STOP_GRACE: Final = 5.0
 """Seconds that connections have to end by themselves once a listener stops;
@@ -44,6 +49,9 @@ Ranch's default for the same is 5 s."""
 ABANDON: Final = 1.0
 """Seconds that an aborted connection has to be gone; it takes one turn of the
 reactor, unless a bug is in the way."""
+
+Penalize = Callable[[str, Peer, str, Offence], None]
+"""Counts misbehaviour: of whose service, of whom, what, and of which kind."""
 
 _numbers = itertools.count(1)
 
@@ -83,8 +91,21 @@ class Listener:
     """
 
     def __init__(
-        self, service: str, endpoint: str, reactor: Any, emit: Callable[[Event], None]
+        self,
+        service: str,
+        endpoint: str,
+        reactor: Any,
+        emit: Callable[[Event], None],
+        admission: Admission | None = None,
+        penalize: Penalize | None = None,
     ) -> None:
+        if admission is None:
+            alone = ServerAdmission(reactor.seconds, emit)
+            admission, penalize = alone.service(service, DEFAULT_LIMITS), alone.penalize
+        self.admission = admission
+        self._penalize = penalize
+        self._unwatch: Callable[[], None] | None = None
+        self._isFull = False
         self.service = service
         self.endpoint = endpoint
         self.reactor = reactor
@@ -103,11 +124,12 @@ class Listener:
 
     # What the endpoint's layers ask of it.
 
-    def penalize(self, peer: Peer, reason: str) -> None:
+    def penalize(self, peer: Peer, reason: str, offence: Offence = Offence.PROTOCOL) -> None:
         """
         Count misbehaviour against a peer.
         """
-        self.emit(PeerPenalized(self.service, peer, reason))
+        if self._penalize is not None:
+            self._penalize(self.service, peer, reason, offence)
 
     def handshakeStarted(self, layer: IAbortable) -> None:
         """
@@ -122,6 +144,11 @@ class Listener:
         self._handshaking.discard(layer)
 
     # What the two kinds differ in.
+
+    def limitsChanged(self) -> None:
+        """
+        Other limits are in force.
+        """
 
     def _open(self) -> Deferred[IListeningPort]:
         raise NotImplementedError
@@ -160,6 +187,7 @@ class Listener:
         # Twisted's stdio "port" is a connection and has no address of its own.
         getHost = getattr(port, "getHost", None)
         self.address = getHost() if getHost is not None else None
+        self._unwatch = self.admission.watch(self._pause, self._resume)
         self.emit(ListenerStarted(self.service, self.endpoint, self.address))
 
     def _notOpened(self, failure: Failure) -> Failure:
@@ -183,7 +211,9 @@ class Listener:
         """
         if self.state is State.SUSPENDED:
             return
-        self._pausable(State.LISTENING, "suspend").stopReading()
+        port = self._pausable(State.LISTENING, "suspend")
+        if not self._isFull:
+            port.stopReading()
         self.state = State.SUSPENDED
         self.emit(ListenerSuspended(self.service, self.endpoint))
 
@@ -196,9 +226,22 @@ class Listener:
         """
         if self.state is State.LISTENING:
             return
-        self._pausable(State.SUSPENDED, "resume").startReading()
+        port = self._pausable(State.SUSPENDED, "resume")
+        if not self._isFull:
+            port.startReading()
         self.state = State.LISTENING
         self.emit(ListenerResumed(self.service, self.endpoint))
+
+    def _pause(self) -> None:
+        # There is no room: what arrives waits in the kernel.
+        self._isFull = True
+        if self.state is State.LISTENING and hasattr(self._port, "stopReading"):
+            cast(PausablePort, self._port).stopReading()
+
+    def _resume(self) -> None:
+        self._isFull = False
+        if self.state is State.LISTENING and hasattr(self._port, "startReading"):
+            cast(PausablePort, self._port).startReading()
 
     def _pausable(self, expected: State, verb: str) -> PausablePort:
         if self.state is not expected or not hasattr(self._port, "stopReading"):
@@ -241,6 +284,10 @@ class Listener:
 
     def _close(self, grace: float) -> None:
         self.state = State.STOPPING
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+        self._isFull = False
         port, self._port = self._port, None
         stopListening = getattr(port, "stopListening", lambda: None)
         closing = maybeDeferred(stopListening)
@@ -266,8 +313,12 @@ class Listener:
             each.callback(None)
 
 
-def _bare(context: IListenerContext, factory: IProtocolFactory) -> IProtocolFactory:
-    return factory
+Gate = Callable[[IProtocolFactory], IProtocolFactory]
+"""Puts the question of admission in front of a factory."""
+
+
+def _bare(context: IListenerContext, factory: IProtocolFactory, gate: Gate) -> IProtocolFactory:
+    return gate(factory)
 
 
 class StreamListener(Listener):
@@ -275,6 +326,8 @@ class StreamListener(Listener):
     A listener of connections.
 
     @ivar connections: Those that are open now.
+    @ivar reportsConnections: Somebody wants to know of each.
+    @ivar deadlines: When to look at which of them.
     """
 
     def __init__(
@@ -285,7 +338,11 @@ class StreamListener(Listener):
         factory: IProtocolFactory,
         reactor: Any,
         emit: Callable[[Event], None],
-        wrap: Callable[[IListenerContext, IProtocolFactory], IProtocolFactory] = _bare,
+        wrap: Callable[[IListenerContext, IProtocolFactory, Gate], IProtocolFactory] = _bare,
+        *,
+        admission: Admission | None = None,
+        penalize: Penalize | None = None,
+        reportsConnections: bool = True,
     ) -> None:
         """
         Args:
@@ -295,14 +352,33 @@ class StreamListener(Listener):
             factory: Builds the service's protocols.
             reactor: Tells the time.
             emit: Takes the events.
-            wrap: Puts the endpoint's wrappers between the connections and the
-                wire.
+            wrap: Puts the endpoint's wrappers, and the gate, between the
+                connections and the wire.
+            admission: Decides who may connect; without one, everybody may.
+            penalize: Counts misbehaviour.
+            reportsConnections: Somebody wants to know of each connection.
         """
-        super().__init__(service, endpoint, reactor, emit)
+        super().__init__(service, endpoint, reactor, emit, admission, penalize)
         self._opener = opener
         self.connections: set[Connection] = set()
-        self._outermost = wrap(self, ConnectionFactory(self, factory))
+        self.reportsConnections = reportsConnections
+        self.deadlines = Deadlines(reactor)
+        self._outermost = wrap(self, ConnectionFactory(self, factory), self._gate)
         self._lastGone: Deferred[None] | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """What the peers may do, at this moment."""
+        return self.admission.limits
+
+    def limitsChanged(self) -> None:
+        """
+        Other limits are in force.
+        """
+        self.deadlines.checkAll()
+
+    def _gate(self, factory: IProtocolFactory) -> IProtocolFactory:
+        return GateFactory(self, self.admission, factory)
 
     def _open(self) -> Deferred[IListeningPort]:
         return self._opener.listen(self._outermost)
@@ -394,14 +470,14 @@ class ConnectionFactory(Factory):
         if listener.state in (State.STOPPING, State.STOPPED):
             # It got in before, and a preamble kept it until now.
             listener.emit(ConnectionRefused(listener.service, addr, "the listener has closed"))
-            return RefusedConnection()
+            return REFUSED
         try:
             protocol: IProtocol | None = self._factory.buildProtocol(addr)
         except BaseException:  # noqa: BLE001 - the author's bug, which costs this arrival only
             listener.emit(ProtocolRaised(listener.service, addr, "buildProtocol", Failure()))
-            return RefusedConnection()
+            return REFUSED
         if protocol is None:
             reason = "the protocol's factory declined it"
             listener.emit(ConnectionRefused(listener.service, addr, reason))
-            return RefusedConnection()
+            return REFUSED
         return Connection(listener, protocol, next(_numbers))

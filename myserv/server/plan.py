@@ -28,6 +28,7 @@ from myserv.errors import (
     formatKeyPath,
 )
 from myserv.interfaces import IDatagramProtocolPlugin, IProtocolPlugin, IStreamProtocolPlugin
+from myserv.limits import DEFAULT_LIMITS, Limits, structureLimits
 from myserv.options.structure import structure
 
 
@@ -61,6 +62,7 @@ class ServicePlan:
     @ivar options: An instance of the plugin's options class, or C{None}.
     @ivar endpoints: Where it will listen.
     @ivar key: Where it was asked for.
+    @ivar limits: What its peers may do.
     """
 
     name: str
@@ -68,6 +70,7 @@ class ServicePlan:
     options: Any
     endpoints: tuple[PlannedEndpoint, ...]
     key: KeyPath
+    limits: Limits = DEFAULT_LIMITS
 
 
 @frozen
@@ -131,9 +134,10 @@ def _plan(
         return None
     options = attempt(lambda: _structureOptions(plugin, request.options), "options")
     problems.extend(_wrongKinds(request.protocol, plugin, endpoints))
+    limits = attempt(lambda: _structureLimits(plugin, request), "limits")
     if len(problems) > before:
         return None
-    return ServicePlan(request.name, plugin, options, tuple(endpoints), request.key)
+    return ServicePlan(request.name, plugin, options, tuple(endpoints), request.key, limits)
 
 
 def _structureOptions(plugin: IProtocolPlugin, values: Mapping[str, object]) -> Any:
@@ -145,6 +149,23 @@ def _structureOptions(plugin: IProtocolPlugin, values: Mapping[str, object]) -> 
 
     with Blaming(blame):
         return structure(plugin.optionsType, values)
+
+
+def _structureLimits(plugin: IProtocolPlugin, request: ServiceConfig) -> Limits:
+    limits = structureLimits(getattr(plugin, "limits", {}), request.limits)
+    if not getattr(plugin, "establishesClients", False):
+        problems = [
+            Problem(
+                f"the protocol {request.protocol} never says that a client is established: "
+                f"remove {key!r}",
+                (key,),
+            )
+            for key in ("establish", "maxUnestablished")
+            if getattr(limits, key)
+        ]
+        if problems:
+            raise ConfigurationError(problems)
+    return limits
 
 
 def _wrongKinds(

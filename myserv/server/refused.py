@@ -4,7 +4,7 @@ What a refused peer is handed instead of a protocol.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.interfaces import IProtocol
 from zope.interface import implementer
@@ -18,6 +18,9 @@ class RefusedConnection:
     C{buildProtocol} could return C{None} instead, but under any wrapping
     factory that leaves the socket open.
     """
+
+    closesAtOnce = True
+    """A port that knows this need not make a transport first."""
 
     def makeConnection(self, transport: Any) -> None:
         """
@@ -39,3 +42,7 @@ class RefusedConnection:
         """
         There is nothing to clean up.
         """
+
+
+REFUSED: Final = RefusedConnection()
+"""One serves for all: there is nothing to remember."""

@@ -19,15 +19,18 @@ from twisted.internet.defer import (
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
+from myserv.admission.service import Admission
 from myserv.endpoints.failure import describeListenError
 from myserv.errors import ConfigurationError, ListenError
 from myserv.events import (
     Event,
+    LimitsChanged,
     ListenerFailed,
     ProtocolRaised,
     ServiceStarted,
     ServiceStopped,
 )
+from myserv.limits import Limits
 from myserv.server.listener import STOP_GRACE, Listener
 
 _MAXIMUM_SETTLING: Final = 1000
@@ -51,6 +54,7 @@ class ProtocolService(Service):
         emit: Callable[[Event], None],
         explain: Callable[[Listener, str], ListenError] = lambda listener, text: ListenError(text),
         failedLate: Callable[[ListenError], None] = lambda error: None,
+        admission: Admission | None = None,
     ) -> None:
         """
         Args:
@@ -61,7 +65,9 @@ class ProtocolService(Service):
             explain: Makes the error that says where a listener was asked for.
             failedLate: Told of an endpoint that could not be opened when
                 there is no caller left to raise to.
+            admission: Decides who may connect.
         """
+        self._admission = admission
         self.setName(name)
         self._name = name
         self.listeners = tuple(listeners)
@@ -94,6 +100,18 @@ class ProtocolService(Service):
         if self._opening is None:
             self._open()
         super().startService()
+
+    def applyLimits(self, limits: Limits) -> None:
+        """
+        Put other limits in force, for those who are connected as well.
+        """
+        if self._admission is None:
+            return
+        changed = self._admission.apply(limits)
+        if changed:
+            for listener in self.listeners:
+                listener.limitsChanged()
+            self._emit(LimitsChanged(self._name, changed))
 
     def reload(self) -> None:
         """

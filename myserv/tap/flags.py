@@ -8,18 +8,21 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from attrs import evolve
 from twisted.python import usage
 
 import myserv
+from myserv.config.model import ServerKeys
 from myserv.discovery import Unusable, descriptionOf, installedPlugins
 from myserv.endpoints.prefixes import brokenPlugins
 from myserv.errors import ConfigurationError, KeyPath, PluginError, Problem, didYouMean, printable
 from myserv.interfaces import IProtocolPlugin
+from myserv.limits import Limits
 from myserv.options.declare import OptionSpec, describe
 from myserv.tap.mistakes import answer, oneLinePerMistake, warn
 from myserv.tap.server import TwistdServer, makeTwistdServer, planOne, serveFile
 
-_RESERVED: Final = frozenset({"listen", "name", "help", "version"})
+_RESERVED: Final = frozenset({"listen", "name", "limit", "log-connections", "help", "version"})
 """Flags of every protocol, which the options of none may be called."""
 
 
@@ -88,6 +91,8 @@ class ServiceOptions(_Options):
         self.longdesc = descriptionOf(plugin)
         self._listen: list[str] = []
         self._values: dict[str, Any] = {}
+        self._limits: dict[str, Any] = {}
+        self._keys = ServerKeys()
         self["name"] = plugin.name
         super().__init__()
         # To Twisted an option of one letter has one hyphen; here all have two.
@@ -102,6 +107,21 @@ class ServiceOptions(_Options):
     def opt_name(self, name: str) -> None:
         """What to call the service in logs and directories (the protocol's name)"""
         self["name"] = name
+
+    def opt_limit(self, text: str) -> None:
+        """A limit for peers, such as maxConnections=100 or idle=30s; may be repeated"""
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise usage.UsageError(f"--limit {text}: write KEY=VALUE, such as --limit idle=30s")
+        many = any(spec.name == key and spec.type.many for spec in describe(Limits))
+        if many:
+            self._limits.setdefault(key, []).extend(value.split(","))
+        else:
+            self._limits[key] = value
+
+    def opt_log_connections(self) -> None:
+        """Write a line to the log for each connection that starts or ends"""
+        self._keys = evolve(self._keys, logConnections=True)
 
     def take(self, spec: OptionSpec, text: str) -> None:
         """
@@ -132,7 +152,12 @@ class ServiceOptions(_Options):
             )
         try:
             self.plans = planOne(
-                self.plugin, self.reference, self["name"], tuple(self._listen), self._values
+                self.plugin,
+                self.reference,
+                self["name"],
+                tuple(self._listen),
+                self._values,
+                self._limits,
             )
         except ConfigurationError as error:
             raise self.report(error.problems) from None
@@ -149,6 +174,8 @@ class ServiceOptions(_Options):
         match key:
             case ("listen" | "name" as flag, *_):
                 return f"--{flag}"
+            case ("limits", str(name), *_):
+                return f"--limit {name}"
             case ("options", str(name), *_):
                 flags = {spec.name: spec.flag for spec in describe(self.plugin.optionsType)}
                 return f"--{flags.get(name, name)}"
@@ -158,7 +185,7 @@ class ServiceOptions(_Options):
         """
         Build the server that the command line describes.
         """
-        return makeTwistdServer(self.plans, report=self.report)
+        return makeTwistdServer(self.plans, report=self.report, keys=self._keys)
 
 
 def serviceOptions(reference: str, command: str) -> ServiceOptions:
@@ -237,7 +264,7 @@ class Options(_Options):
     optParameters = [
         ["config", "c", None, "serve what this TOML file describes (see myserv check)"],
     ]
-    later = frozenset({"listen", "name"})
+    later = frozenset({"listen", "name", "limit", "log-connections"})
     synopsis = "twistd [twistd options] myserv PROTOCOL --listen ENDPOINT [options]"
 
     def parseArgs(self, *words: str) -> None:

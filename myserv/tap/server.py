@@ -16,14 +16,23 @@ from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 
+from myserv.admission.server import ServerAdmission
 from myserv.config.document import readDocument
-from myserv.config.model import NAME_RULE, SERVICE_NAME_PATTERN, ServiceConfig, readConfig
+from myserv.config.model import (
+    NAME_RULE,
+    SERVICE_NAME_PATTERN,
+    ServerKeys,
+    ServiceConfig,
+    readConfig,
+)
 from myserv.discovery import installedPlugins
 from myserv.errors import ConfigurationError, ListenError, Problem
 from myserv.interfaces import IEventObserver, IProtocolPlugin
+from myserv.limits import PenaltyLimits
 from myserv.observe.log import LogObserver
 from myserv.observe.observers import Observers
 from myserv.server.build import Resources, buildServer, stateDirectory
+from myserv.server.descriptors import connectionsIn, raiseDescriptorLimit
 from myserv.server.plan import OnePlugin, ServicePlan, planServices
 from myserv.server.service import Server
 from myserv.tap.hangup import HANG_UP
@@ -91,20 +100,22 @@ class TwistdServer(Server):
 def makeTwistdServer(
     plans: tuple[ServicePlan, ...],
     *,
-    directory: Path | None = None,
     portal: Portal | None = None,
     observers: tuple[IEventObserver, ...] = (),
     report: Callable[[Iterable[Problem]], ConfigurationError] = ConfigurationError,
+    keys: ServerKeys | None = None,
+    penalties: PenaltyLimits | None = None,
 ) -> TwistdServer:
     """
     Build a server on the reactor that twistd has installed.
 
     Args:
         plans: The services.
-        directory: Where services keep files.
         portal: Where peers log in.
         observers: Who else is told of events, beside the log.
         report: Makes the error that tells an operator where problems stand.
+        keys: What holds for all services.
+        penalties: What misbehaviour costs.
 
     Raises:
         ConfigurationError: A plugin or an endpoint refused what it was asked.
@@ -123,10 +134,19 @@ def makeTwistdServer(
         with contextlib.suppress(ReactorNotRunning):
             reactor.stop()
 
+    keys = keys or ServerKeys()
+    everybody = Observers(LogObserver(), *observers)
+    room = connectionsIn(raiseDescriptorLimit())
     resources = Resources(
         reactor=reactor,
-        emit=Observers(LogObserver(), *observers).emit,
-        directory=stateDirectory(directory),
+        emit=everybody.emit,
+        admission=ServerAdmission(
+            reactor.seconds,
+            everybody.emit,
+            room=min(filter(None, (keys.maxConnections, room)), default=0),
+            penalties=penalties or PenaltyLimits(),
+        ),
+        directory=stateDirectory(keys.directory),
         portal=portal,
         report=report,
         failedLate=endLate,
@@ -149,6 +169,7 @@ def planOne(
     name: str,
     listen: tuple[str, ...],
     options: Mapping[str, object],
+    limits: Mapping[str, object] | None = None,
 ) -> tuple[ServicePlan, ...]:
     """
     Give meaning to the one service that somebody asks for.
@@ -159,6 +180,7 @@ def planOne(
         name: What the service is to be called.
         listen: Endpoint strings.
         options: The protocol's options.
+        limits: What its peers may do, likewise.
 
     Raises:
         ConfigurationError: With a problem for everything that is wrong.
@@ -168,7 +190,14 @@ def planOne(
         problems.append(Problem(f"{name!r} {NAME_RULE}", ("name",)))
     if not listen:
         problems.append(Problem('is empty: write where to listen, such as "tcp:7007"', ("listen",)))
-    request = ServiceConfig(name=name, protocol=reference, listen=listen, options=options, key=())
+    request = ServiceConfig(
+        name=name,
+        protocol=reference,
+        listen=listen,
+        options=options,
+        key=(),
+        limits=limits or {},
+    )
     plans: tuple[ServicePlan, ...] = ()
     try:
         plans = planServices([request], OnePlugin(plugin))
@@ -199,4 +228,6 @@ def serveFile(path: str | Path, **others: Any) -> TwistdServer:
         problems += error.problems
     if problems:
         raise document.report(problems)
-    return makeTwistdServer(plans, directory=config.directory, report=document.report, **others)
+    return makeTwistdServer(
+        plans, report=document.report, keys=config.server, penalties=config.penalties, **others
+    )

@@ -77,6 +77,7 @@ class ProxyWrapper:
     description = "the PROXY protocol, versions 1 and 2, behind HAProxy, nginx and others"
     example = "proxy:from=10.0.0.0/8,127.0.0.1:tcp:7007"
     optionsType = ProxyOptions
+    namesPeer = True
 
     def wrapFactory(
         self, context: IListenerContext, options: ProxyOptions, factory: IProtocolFactory

@@ -1,0 +1,195 @@
+"""
+What waits to be sent to one peer, and who has to wait for it.
+
+To the transport this is a producer: it hears when more waits than should, and when
+there is room again.  In between it counts.  While nothing waits it is not asked, so
+that a peer that reads costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.interfaces import IPullProducer, IPushProducer
+from zope.interface import implementer
+
+from myserv.server.progress import bytesWaiting
+
+if TYPE_CHECKING:
+    from myserv.server.connection import Connection
+
+TRANSPORT_BUFFER: Final = 65_536
+"""Bytes that wait in one of Twisted's transports when it first pauses its producer."""
+
+
+@implementer(IPushProducer)
+class Outflow:
+    """
+    The sending half of one connection.
+
+    @ivar isFull: More waits than the transport likes.
+    @ivar unsent: While it is: how many bytes wait, rather too many than too few.
+    @ivar producer: The protocol's own, if it has registered one.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_isPull",
+        "_isStopped",
+        "_transport",
+        "isFull",
+        "producer",
+        "unsent",
+    )
+
+    def __init__(self, connection: Connection, transport: Any) -> None:
+        self._connection = connection
+        self._transport = transport
+        self._isPull = False
+        self._isStopped = False
+        self.isFull = False
+        self.unsent = 0
+        self.producer: GuardedProducer | None = None
+        transport.registerProducer(self, True)
+
+    # What a transport calls.
+
+    def pauseProducing(self) -> None:
+        """
+        More waits than the transport likes.
+        """
+        if self.isFull:
+            return
+        self.isFull = True
+        waiting = bytesWaiting(self._transport)
+        self.unsent = TRANSPORT_BUFFER if waiting is None else waiting
+        if self.producer is not None:
+            self.producer.pauseProducing()
+        self._connection.outflowFilled()
+
+    def resumeProducing(self) -> None:
+        """
+        All of it has been sent.
+        """
+        if not self.isFull:
+            return
+        self.isFull = False
+        self.unsent = 0
+        self._connection.outflowCleared()
+        if self.producer is not None:
+            self.producer.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """
+        The connection is gone.
+        """
+        self._isStopped = True
+        if self.producer is not None:
+            self.producer.stopProducing()
+
+    # What the connection calls.
+
+    def wrote(self, size: int) -> None:
+        """
+        Count what was written while more waited than should.
+        """
+        self.unsent += size
+
+    def measure(self) -> int:
+        """
+        Count anew what waits, where the transport can tell.
+        """
+        waiting = bytesWaiting(self._transport)
+        if waiting is not None:
+            self.unsent = waiting
+        return self.unsent
+
+    def register(self, producer: Any, streaming: bool) -> None:
+        """
+        Let the protocol's own producer know when there is room.
+
+        Raises:
+            RuntimeError: There is another.
+        """
+        if self.producer is not None:
+            raise RuntimeError(
+                f"cannot register {producer!r}: {self.producer!r} was never unregistered"
+            )
+        guarded = GuardedProducer(self._connection, producer)
+        if self._isStopped:
+            guarded.stopProducing()
+            return
+        self.producer = guarded
+        self._isPull = not streaming
+        if self._isPull:
+            # It is asked for each piece, so nothing is written that could wait.
+            self._transport.unregisterProducer()
+            self.resumeProducing()
+            self._transport.registerProducer(guarded, False)
+        elif self.isFull:
+            guarded.pauseProducing()
+            self._connection.outflowFilled()
+
+    def unregister(self) -> None:
+        """
+        The protocol's producer is done.
+        """
+        if self.producer is None:
+            return
+        self.producer = None
+        if self._isPull:
+            self._isPull = False
+            self._transport.unregisterProducer()
+            if not self._isStopped and not self._connection.disconnecting:
+                self._transport.registerProducer(self, True)
+
+    def close(self) -> None:
+        """
+        Nothing more is written: do not keep the transport from closing.
+        """
+        if self.producer is None and not self._isStopped:
+            self._isStopped = True
+            self._transport.unregisterProducer()
+
+
+@implementer(IPushProducer, IPullProducer)
+class GuardedProducer:
+    """
+    A producer whose exceptions cost its own connection and nothing else.
+
+    Twisted calls C{stopProducing} before it closes a socket, and one that raised
+    there would leave the socket open and the connection never lost.
+    """
+
+    __slots__ = ("_connection", "_producer")
+
+    def __init__(self, connection: Connection, producer: Any) -> None:
+        self._connection = connection
+        self._producer = producer
+
+    def __repr__(self) -> str:
+        return repr(self._producer)
+
+    def pauseProducing(self) -> None:
+        """
+        There is no room.
+        """
+        self._call("pauseProducing")
+
+    def resumeProducing(self) -> None:
+        """
+        There is room again.
+        """
+        self._call("resumeProducing")
+
+    def stopProducing(self) -> None:
+        """
+        The connection is gone.
+        """
+        self._call("stopProducing")
+
+    def _call(self, name: str) -> None:
+        try:
+            getattr(self._producer, name)()
+        except BaseException:  # noqa: BLE001 - the author's bug
+            self._connection.raised(name)
