@@ -1,0 +1,325 @@
+"""
+Whom one service lets in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import attrs
+from twisted.internet.interfaces import IAddress
+
+from myserv.admission.access import CredentialsRule, NetworkRule
+from myserv.admission.addresses import PeerNumbers, hostOf
+from myserv.admission.arrival import Arrival
+from myserv.admission.counting import (
+    Counted,
+    PeerConnections,
+    serverConnections,
+    serviceConnections,
+)
+from myserv.admission.penalties import Penalties, PenaltyRule
+from myserv.admission.rates import AcceptRate, PeerAcceptRate
+from myserv.admission.reasons import OTHER, PENALIZED
+from myserv.admission.room import KEY as ROOM_KEY
+from myserv.admission.room import Room
+from myserv.admission.rule import ForeignRule, Rule
+from myserv.admission.waiting import Waiting
+from myserv.events import Event
+from myserv.interfaces import IAdmissionRule, IPeerCredentials
+from myserv.limits import Limits, WhenFull
+
+COUNTED_REASONS: Final = 64
+"""Reasons that are counted each on its own.  Ours are a dozen; a third party's rule
+that puts an address into each of its sentences must not fill the memory."""
+
+
+class Admission:
+    """
+    The rules of one service, which all of its listeners share.
+
+    The rules are asked in this order: the network, the credentials, penalties, the
+    rate of the peer, the rate of all, the connections of the peer, of the service
+    and of the server, and then those of third parties.  When one refuses, those
+    before it take back what they gave.  A rule that is off is not asked.
+
+    @ivar name: The service's.
+    @ivar limits: Those in force.
+    @ivar needsCredentials: L{admit} has to be given credentials, where there are any.
+    @ivar refusals: How many arrivals were refused, by reason.
+    @ivar version: Goes up when L{refusalOfSource} may answer otherwise than before,
+        except that a penalty has worn off: who keeps its answers asks again after a
+        while about those that were refused.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        limits: Limits,
+        room: Room,
+        penalties: Penalties,
+        seconds: Callable[[], float],
+        emit: Callable[[Event], None],
+        share: float,
+        extra: Sequence[IAdmissionRule],
+    ) -> None:
+        """
+        Args:
+            name: The service's.
+            limits: Those in force.
+            room: What the server has room for.
+            penalties: Those of all peers.
+            seconds: Tells the time.
+            emit: Told when it is full, and when a third party's rule raises.
+            share: The part of each rate that is this process's.
+            extra: The rules of third parties.
+
+        Raises:
+            ConfigurationError: The limits name a user or a group that is not there.
+        """
+        self.name = name
+        self.refusals: Counter[str] = Counter()
+        self.version = 0
+        self._room = room
+        self._all = room.tallies
+        self._tally = room.tallies.service(name)
+        self._penalties = penalties
+        self._seconds = seconds
+        self._share = share
+        self._waiting = Waiting(name, seconds, emit)
+        self._counted = Counted(self._tally)
+        self._extra = [ForeignRule(rule, emit) for rule in extra]
+        self._take(limits)
+
+    @property
+    def connections(self) -> int:
+        """How many there are now, in this process."""
+        return self._tally.here
+
+    @property
+    def full(self) -> str | None:
+        """
+        The key of the limit because of which arrivals are to wait.
+
+        C{None} if there is room, or if they are to be refused instead.
+        """
+        return self._waiting.full
+
+    def admit(
+        self,
+        address: IAddress | None,
+        endpoint: str,
+        credentials: IPeerCredentials | None = None,
+    ) -> Arrival | str:
+        """
+        Let a connection in, or not.
+
+        Args:
+            address: Its C{getPeer()}.
+            endpoint: The endpoint string where it arrived, in its canonical form.
+            credentials: Who it is, over a UNIX socket.
+
+        Returns:
+            What to give to L{release} when it is gone; or why it is refused.
+        """
+        host = getattr(address, "host", None)
+        arrival = Arrival(address, self.name, endpoint, self._peerOf[host], credentials)
+        for admit in self._admits:
+            reason = admit(arrival)
+            if reason is not None:
+                self._withdraw(arrival, self._admits.index(admit))
+                self._countRefusal(reason)
+                if self._isToSettle():
+                    self._settle()
+                return reason
+        arrival.held = self._releases
+        if self._isToSettle():
+            self._settle()
+        return arrival
+
+    def release(self, arrival: Arrival) -> None:
+        """
+        A connection is gone.  To say so again does nothing.
+        """
+        held = arrival.held
+        if held is None:
+            return
+        arrival.held = None
+        for release in held:
+            release(arrival)
+        if self._waiting.isUnsettled or self._room.isFull:
+            self._settle()
+
+    def refusalOfSource(self, address: tuple[str, int]) -> str | None:
+        """
+        Say why the datagrams of a source are not taken; C{None}: they are.
+
+        Only its network and its penalties count.  It is not among C{refusals}.
+        """
+        host = hostOf(address)
+        if host is None:
+            # Only the sockets of UNIX have sources without one.
+            return None
+        if self._networks is not None:
+            reason = self._networks.refusalOf(host)
+            if reason is not None:
+                return reason
+        if self._penalties.refused and self._penalties.isRefused(host):
+            return PENALIZED
+        return None
+
+    def apply(self, limits: Limits) -> tuple[str, ...]:
+        """
+        Let other limits be in force.
+
+        Connections that are over a lower limit stay.
+
+        Returns:
+            The keys that changed.
+
+        Raises:
+            ConfigurationError: The limits name a user or a group that is not there;
+                nothing was changed.
+        """
+        before = self.limits
+        changed = tuple(
+            field.name
+            for field in attrs.fields(Limits)
+            if getattr(before, field.name) != getattr(limits, field.name)
+        )
+        if changed:
+            self._take(limits)
+        return changed
+
+    def watch(self, pause: Callable[[], None], resume: Callable[[], None]) -> Callable[[], None]:
+        """
+        Tell a listener when arrivals are to wait, and when no longer.
+
+        Args:
+            pause: Called when C{full} becomes true, from within L{admit}; and at once
+                if it is.
+            resume: Called when there is room again.
+
+        Returns:
+            What ends it.
+        """
+        return self._waiting.watch(pause, resume)
+
+    # What the server asks of it.
+
+    def recompose(self) -> None:
+        """
+        What it shares with other services has other limits.
+        """
+        self._compose()
+
+    def lookAgain(self) -> None:
+        """
+        There may be room, or none, because of others.
+        """
+        tally = self._tally
+        limit = None
+        if self.limits.whenFull is WhenFull.WAIT:
+            if tally.isShared and self._cap < math.inf:
+                tally.look()
+            if tally.total >= self._cap:
+                limit = "maxConnections"
+            elif self._room.isFull:
+                limit = ROOM_KEY
+        connections = self._all.total if limit == ROOM_KEY else tally.total
+        self._waiting.settle(limit, connections)
+
+    # Our own.
+
+    def _take(self, limits: Limits) -> None:
+        # What may raise comes first.
+        credentials = None
+        if limits.users or limits.groups:
+            credentials = CredentialsRule(limits.users, limits.groups)
+        self._credentials = credentials
+        self.needsCredentials = credentials is not None
+        self._networks = None
+        if limits.allow or limits.deny:
+            self._networks = NetworkRule(limits.allow, limits.deny)
+        self._takeRates(limits)
+        self._peerOf = PeerNumbers(limits.peerPrefix4, limits.peerPrefix6).of
+        self.limits = limits
+        self._compose()
+
+    def _takeRates(self, limits: Limits) -> None:
+        # Buckets whose limits stay the same stay as empty as they are.
+        before: Limits | None = getattr(self, "limits", None)
+        rate, burst = limits.acceptRate, limits.acceptBurst
+        if before is None or (rate, burst) != (before.acceptRate, before.acceptBurst):
+            self._rate = AcceptRate(self._seconds, *self._shareOf(rate, burst)) if rate else None
+        rate, burst = limits.acceptRatePerPeer, limits.acceptBurstPerPeer
+        if before is None or (rate, burst) != (
+            before.acceptRatePerPeer,
+            before.acceptBurstPerPeer,
+        ):
+            self._peerRate = (
+                PeerAcceptRate(self._seconds, *self._shareOf(rate, burst)) if rate else None
+            )
+
+    def _shareOf(self, rate: float, burst: float) -> tuple[float, float]:
+        return rate * self._share, max(1.0, (burst or rate) * self._share)
+
+    def _compose(self) -> None:
+        limits, room = self.limits, self._room
+        ofPeer = limits.maxConnectionsPerPeer
+        if ofPeer is None:
+            most = min(limits.maxConnections or math.inf, room.limit)
+            ofPeer = 0 if most == math.inf else math.ceil(most / 2)
+        rules: list[Rule | None] = [
+            self._networks,
+            self._credentials,
+            PenaltyRule(self._penalties) if self._penalties.limits.enabled else None,
+            self._peerRate,
+            self._rate,
+            PeerConnections(self._tally, ofPeer) if ofPeer else None,
+        ]
+        if limits.maxConnections:
+            rules.append(serviceConnections(self._tally, limits.maxConnections))
+        if room.limit < math.inf:
+            rules.append(serverConnections(room.tallies, int(room.limit)))
+        # Before those of third parties, who might let somebody else in meanwhile.
+        rules.append(self._counted)
+        rules += self._extra
+        self._rules = [rule for rule in rules if rule is not None]
+        self._admits = [rule.admit for rule in self._rules]
+        # What an arrival holds is given back by these, whatever is in force by then.
+        self._releases = tuple(
+            rule.release for rule in reversed(self._rules) if isinstance(rule, _HOLDING)
+        )
+        isWaiting = limits.whenFull is WhenFull.WAIT and limits.maxConnections
+        self._cap = limits.maxConnections if isWaiting else math.inf
+        self.version += 1
+        self._settle()
+
+    def _withdraw(self, arrival: Arrival, count: int) -> None:
+        for rule in reversed(self._rules[:count]):
+            rule.withdraw(arrival)
+
+    def _countRefusal(self, reason: str) -> None:
+        if reason not in self.refusals and len(self.refusals) >= COUNTED_REASONS:
+            reason = OTHER
+        self.refusals[reason] += 1
+
+    def _isToSettle(self) -> bool:
+        return (
+            self._tally.total >= self._cap
+            or self._all.total >= self._room.limit
+            or self._waiting.isUnsettled
+            or self._room.isFull
+        )
+
+    def _settle(self) -> None:
+        self._room.settle()
+        self.lookAgain()
+
+
+_HOLDING: Final = (Counted, ForeignRule)
+"""The rules that an arrival holds something of for as long as it is there."""
