@@ -18,7 +18,7 @@ class PeerConnections(Rule):
     C{maxConnectionsPerPeer}.
     """
 
-    __slots__ = ("_limit", "_ofPeer")
+    __slots__ = ("_isShared", "_limit", "_tally")
 
     def __init__(self, tally: ServiceTally, limit: int) -> None:
         """
@@ -26,17 +26,21 @@ class PeerConnections(Rule):
             tally: Of the service.
             limit: Connections at once of one peer; at least 1.
         """
-        self._ofPeer = tally.ofPeer
+        self._tally = tally
+        self._isShared = tally.isShared
         self._limit = limit
 
     def admit(self, arrival: IArrival) -> str | None:
         """
         Look how many the peer has.
         """
-        peer = arrival.peer
-        if peer is not None and self._ofPeer(peer) >= self._limit:
-            return PEER_CONNECTIONS
-        return None
+        tally = self._tally
+        if self._isShared:
+            tally.look()
+        # Nobody has more than there are, and mostly there are few.
+        if tally.total < self._limit or arrival.peer is None:
+            return None
+        return PEER_CONNECTIONS if tally.ofPeer(arrival.peer) >= self._limit else None
 
 
 class Connections(Rule):

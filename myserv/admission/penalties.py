@@ -60,12 +60,18 @@ class Penalties:
         """
         Let other limits be in force.
 
-        What was collected stays, except where other prefixes make other peers.
+        What was collected stays, except where other prefixes make other peers, and
+        where penalties are no longer wanted.
         """
         self.limits = limits
         self._exempt = Networks(limits.exempt).find
         self._numbers = PeerNumbers(limits.peerPrefix4, limits.peerPrefix6).of
         self._threshold = min(limits.threshold, limits.maximum) - ROUNDING
+        if not limits.enabled:
+            self._until.clear()
+            self.refused.clear()
+            for heap in self._heaps:
+                heap.clear()
         self._shrink()
 
     def peerOf(self, host: str | None) -> int | None:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from myserv.admission.addresses import hostOf
+from myserv.admission.local import LocalTallies
 from myserv.admission.penalties import Penalties
 from myserv.admission.room import Room
 from myserv.admission.service import Admission
-from myserv.admission.tallies import LocalTallies, Tallies
+from myserv.admission.tallies import Tallies
 from myserv.events import Event, Offence, Peer, PeerPenalized
 from myserv.interfaces import IAdmissionRule
 from myserv.limits import Limits, PenaltyLimits

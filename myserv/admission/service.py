@@ -125,20 +125,27 @@ class Admission:
         Returns:
             What to give to L{release} when it is gone; or why it is refused.
         """
-        host = getattr(address, "host", None)
-        arrival = Arrival(address, self.name, endpoint, self._peerOf[host], credentials)
-        for admit in self._admits:
+        peer = self._peerOf[hostOf(address)]
+        arrival = Arrival(address, self.name, endpoint, peer, credentials)
+        # All at once: a third party's rule may have other limits applied meanwhile.
+        admits, withdraws, releases = self._steps
+        for admit in admits:
             reason = admit(arrival)
             if reason is not None:
-                self._withdraw(arrival, self._admits.index(admit))
+                for withdraw in withdraws[len(admits) - admits.index(admit) :]:
+                    withdraw(arrival)
                 self._countRefusal(reason)
-                if self._isToSettle():
-                    self._settle()
-                return reason
-        arrival.held = self._releases
-        if self._isToSettle():
+                break
+        else:
+            arrival.held = releases
+        if (
+            self._tally.total >= self._cap
+            or self._all.total >= self._room.limit
+            or self._waiting.isUnsettled
+            or self._room.isFull
+        ):
             self._settle()
-        return arrival
+        return arrival if reason is None else reason
 
     def release(self, arrival: Arrival) -> None:
         """
@@ -288,33 +295,23 @@ class Admission:
         # Before those of third parties, who might let somebody else in meanwhile.
         rules.append(self._counted)
         rules += self._extra
-        self._rules = [rule for rule in rules if rule is not None]
-        self._admits = [rule.admit for rule in self._rules]
-        # What an arrival holds is given back by these, whatever is in force by then.
-        self._releases = tuple(
-            rule.release for rule in reversed(self._rules) if isinstance(rule, _HOLDING)
+        on = [rule for rule in rules if rule is not None]
+        self._steps = (
+            tuple(rule.admit for rule in on),
+            # From the last to the first.
+            tuple(rule.withdraw for rule in reversed(on)),
+            # What an arrival holds is given back by these, whatever is in force then.
+            tuple(rule.release for rule in reversed(on) if isinstance(rule, _HOLDING)),
         )
         isWaiting = limits.whenFull is WhenFull.WAIT and limits.maxConnections
         self._cap = limits.maxConnections if isWaiting else math.inf
         self.version += 1
         self._settle()
 
-    def _withdraw(self, arrival: Arrival, count: int) -> None:
-        for rule in reversed(self._rules[:count]):
-            rule.withdraw(arrival)
-
     def _countRefusal(self, reason: str) -> None:
         if reason not in self.refusals and len(self.refusals) >= COUNTED_REASONS:
             reason = OTHER
         self.refusals[reason] += 1
-
-    def _isToSettle(self) -> bool:
-        return (
-            self._tally.total >= self._cap
-            or self._all.total >= self._room.limit
-            or self._waiting.isUnsettled
-            or self._room.isFull
-        )
 
     def _settle(self) -> None:
         self._room.settle()

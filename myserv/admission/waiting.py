@@ -124,7 +124,7 @@ class Waiting:
         # it returns: each turn looks anew.
         for watcher in tuple(self._watchers):
             shallPause = self.full is not None
-            if watcher.isPaused == shallPause:
+            if watcher.isPaused == shallPause or watcher not in self._watchers:
                 continue
             watcher.isPaused = shallPause
             try:
