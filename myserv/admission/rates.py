@@ -75,24 +75,22 @@ class PeerAcceptRate(Rule):
     """
     C{acceptRatePerPeer}: new connections a second of one peer.
 
-    Peers are remembered in two generations, each of which lasts as long as an empty
-    bucket takes to fill: whoever was not there for a whole one has a full bucket,
-    and to forget it changes nothing.  So nobody who has used up what there was can
-    be pushed out by others.  When there are as many peers as there is room for, new
-    ones share a fixed number of buckets: a flood from everywhere finds its end
-    there, and those who were there before it do not notice.
+    A bucket that is full again is forgotten, which changes nothing, and no other is:
+    nobody who has used up what there was can be pushed out by others.  When there are
+    as many peers as there is room for, new ones share a fixed number of buckets: a
+    flood from everywhere finds its end there, and those who were there before it do
+    not notice.
     """
 
     __slots__ = (
-        "_began",
+        "_buckets",
         "_interval",
-        "_old",
+        "_look",
         "_seconds",
         "_secret",
         "_shared",
         "_slack",
         "_window",
-        "_young",
     )
 
     def __init__(self, seconds: Callable[[], float], rate: float, burst: float) -> None:
@@ -106,15 +104,16 @@ class PeerAcceptRate(Rule):
         self._interval = 1 / rate
         self._slack = (burst - 1) / rate + ROUNDING
         self._window = burst / rate + ROUNDING
-        self._began = seconds()
+        #: When to look for full buckets again.  An empty one takes a window to fill, so
+        #: each is looked at a few times only, however many there are.
+        self._look = seconds() + self._window
         #: By peer, when its bucket will be full.
-        self._young: dict[int, float] = {}
-        self._old: dict[int, float] = {}
+        self._buckets: dict[int, float] = {}
         self._shared: dict[int, float] = {}
         self._secret = secrets.randbits(60)
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old) + len(self._shared)
+        return len(self._buckets) + len(self._shared)
 
     def admit(self, arrival: IArrival) -> str | None:
         """
@@ -124,10 +123,11 @@ class PeerAcceptRate(Rule):
         if peer is None:
             return None
         now = self._seconds()
-        buckets = self._young
+        buckets = self._buckets
         full = buckets.get(peer)
         if full is None:
-            buckets, peer, full = self._find(peer, now)
+            buckets, peer = self._place(peer, now)
+            full = buckets.get(peer, now)
         if full <= now:
             full = now
         elif full - now > self._slack:
@@ -142,29 +142,25 @@ class PeerAcceptRate(Rule):
         peer = arrival.peer
         if peer is None:
             return
-        if peer in self._young:
-            self._young[peer] -= self._interval
+        if peer in self._buckets:
+            self._buckets[peer] -= self._interval
         else:
             self._shared[self._placeOf(peer)] -= self._interval
 
-    def _find(self, peer: int, now: float) -> tuple[dict[int, float], int, float]:
-        # Of a peer that is not among the young: the dictionary and the key under
-        # which its bucket is kept, and when that is full.
-        if now - self._began >= self._window:
-            self._began = now
-            self._old = self._young
-            self._young = {}
-            self._shared = {place: full for place, full in self._shared.items() if full > now}
-        full = self._old.pop(peer, None)
-        if full is None:
-            if len(self._young) + len(self._old) >= RATED_PEERS:
-                place = self._placeOf(peer)
-                return self._shared, place, self._shared.get(place, now)
-            full = now
-        # At once: one that is refused is still to be found there.
-        self._young[peer] = full
-        return self._young, peer, full
+    def _place(self, peer: int, now: float) -> tuple[dict[int, float], int]:
+        # Where to keep the bucket of a peer that has none: the dictionary and the key.
+        if now >= self._look:
+            self._look = now + self._window
+            self._buckets = _notFull(self._buckets, now)
+            self._shared = _notFull(self._shared, now)
+        if len(self._buckets) < RATED_PEERS:
+            return self._buckets, peer
+        return self._shared, self._placeOf(peer)
 
     def _placeOf(self, peer: int) -> int:
         # With a secret, so that nobody can choose with whom to share.
         return hash((self._secret, peer, self._secret)) % SHARED_BUCKETS
+
+
+def _notFull(buckets: dict[int, float], now: float) -> dict[int, float]:
+    return {key: full for key, full in buckets.items() if full > now}
