@@ -344,9 +344,10 @@ class CertificateLoaded:
     """
     A certificate is in force for new connections.
 
-    @ivar file: Where it was read.
-    @ivar names: The names that it holds.
-    @ivar notAfter: When it expires, in seconds since 1970.
+    @ivar file: Where it was read; or the file of C{clientCA=}, with the certificates
+        of those who may have signed a client's.
+    @ivar names: The names that it holds; of a C{clientCA=}, whose certificates are there.
+    @ivar notAfter: When it expires, the first of several, in seconds since 1970.
     """
 
     service: str

@@ -94,10 +94,10 @@ def readIdentity(certificate: Path, key: Path, ocsp: Path | None = None) -> Iden
         EndpointError: A file is missing or broken, or the two do not belong
             together.
     """
-    chain = _readChain(certificate, _read(certificate))
+    chain = _readChain(certificate, readBounded(certificate))
     if not chain:
         raise EndpointError(f"{certificate}: there is no certificate in this file")
-    keys = _readKeys(key, _read(key))
+    keys = _readKeys(key, readBounded(key))
     if not keys:
         # An operator who names one file may not know that there should be two.
         hint = ": name the file that has it with key=FILE" if key == certificate else ""
@@ -127,7 +127,7 @@ def readDirectory(directory: Path) -> tuple[list[Identity], list[EndpointError]]
     problems: list[EndpointError] = []
     for file in filesOf(directory):
         try:
-            content = _read(file)
+            content = readBounded(file)
             for key in _readKeys(file, content):
                 keys.setdefault(_publicPart(key.public_key()), key)
             chain = _readChain(file, content)
@@ -147,6 +147,37 @@ def readDirectory(directory: Path) -> tuple[list[Identity], list[EndpointError]]
         except EndpointError as error:
             problems.append(error)
     return sorted(identities, key=lambda identity: identity.file), problems
+
+
+def whyUnused(file: Path) -> str:
+    """
+    Say why a file of a directory, in which nothing is broken, gives no identity.
+
+    Args:
+        file: One that did before.
+    """
+    try:
+        chain = _readChain(file, readBounded(file))
+    except EndpointError as error:
+        return str(error)
+    if not chain:
+        return f"{file}: there is no certificate in this file any more"
+    return f"{file}: no file here holds the key to the certificate in this file"
+
+
+def readAuthorities(file: Path) -> tuple[x509.Certificate, ...]:
+    """
+    Read the certificates of those who sign others.
+
+    Returns:
+        Those that can be read: what is wrong with the file, OpenSSL finds.
+    """
+    authorities = []
+    with contextlib.suppress(EndpointError):
+        for block in _blocks(readBounded(file)):
+            with contextlib.suppress(ValueError):
+                authorities.append(x509.load_pem_x509_certificate(block))
+    return tuple(authorities)
 
 
 def filesOf(directory: Path) -> list[Path]:
@@ -189,7 +220,7 @@ def _identity(chain: list[x509.Certificate], key: Any, file: Path, staple: bytes
         except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             raise EndpointError(
                 f"{file}: the chain in this file is not in order: "
-                f"{_called(certificate)} was not issued by {_called(issuer)}, which follows it"
+                f"{subjectOf(certificate)} was not issued by {subjectOf(issuer)}, which follows it"
             ) from None
     _prove(key, chain[0], file)
     try:
@@ -209,7 +240,10 @@ def _prove(key: Any, certificate: x509.Certificate, file: Path) -> None:
             raise EndpointError(f"{file}: the key to this certificate is broken") from None
 
 
-def _called(certificate: x509.Certificate) -> str:
+def subjectOf(certificate: x509.Certificate) -> str:
+    """
+    Say whose certificate it is.
+    """
     return certificate.subject.rfc4514_string() or "a certificate without a name"
 
 
@@ -226,7 +260,7 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
 def _readOCSP(file: Path | None, certificate: x509.Certificate) -> bytes:
     if file is None:
         return b""
-    response = _read(file)
+    response = readBounded(file)
     try:
         said = load_der_ocsp_response(response)
         # Of any other, OpenSSL would send nothing, and say nothing.
@@ -251,7 +285,14 @@ def _tryOCSP(file: Path, certificate: x509.Certificate, problems: list[EndpointE
         return b""
 
 
-def _read(file: Path) -> bytes:
+def readBounded(file: Path) -> bytes:
+    """
+    Read a file of certificates or keys, or of what goes with them.
+
+    Raises:
+        EndpointError: It is missing, no regular file, or larger than
+            L{MAXIMUM_FILE}.
+    """
     try:
         return readFile(file, maximum=MAXIMUM_FILE)
     except FileError as error:
@@ -269,7 +310,7 @@ def _readChain(file: Path, content: bytes) -> list[x509.Certificate]:
     try:
         return [x509.load_pem_x509_certificate(block) for block in blocks]
     except ValueError as error:
-        raise EndpointError(f"{file}: a certificate in this file is broken: {error}") from None
+        raise EndpointError(f"{file}: a certificate in this file {_wrong(error)}") from None
 
 
 def _readKeys(file: Path, content: bytes) -> list[Any]:
@@ -288,8 +329,18 @@ def _readKeys(file: Path, content: bytes) -> list[Any]:
                     "for its password"
                 ) from None
             except (ValueError, UnsupportedAlgorithm) as error:
-                raise EndpointError(f"{file}: a key in this file is broken: {error}") from None
+                raise EndpointError(f"{file}: a key in this file {_wrong(error)}") from None
     return keys
+
+
+def _wrong(error: Exception) -> str:
+    # Of the library's own words, those that say what it cannot do are for operators;
+    # the others are for its developers.
+    if isinstance(error, UnsupportedAlgorithm):
+        return f"cannot be used: {error}"
+    if "PEM" in str(error):
+        return "is not whole: it is cut off, or is not PEM"
+    return "is broken"
 
 
 def _publicPart(key: Any) -> bytes:

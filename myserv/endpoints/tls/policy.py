@@ -13,7 +13,7 @@ from typing import Final
 from OpenSSL import SSL
 
 from myserv.endpoints.failure import describeOpenSSLError
-from myserv.endpoints.tls.identity import Identity
+from myserv.endpoints.tls.identity import Identity, readBounded
 from myserv.errors import EndpointError
 
 
@@ -99,15 +99,18 @@ def makeContext(
 
 
 def _askForCertificates(context: SSL.Context, clientCA: Path, clientAuth: ClientAuth) -> None:
+    # Read here first: OpenSSL's own error does not say that it was the file.
+    holdsOne = b"-----BEGIN " in readBounded(clientCA)
     try:
-        # Read here first: OpenSSL's own error does not say that it was the file.
-        clientCA.read_bytes()
         context.load_verify_locations(str(clientCA))
         context.load_client_ca(str(clientCA).encode())
-    except OSError as error:
-        raise EndpointError(f"{clientCA}: {error.strerror}") from None
     except SSL.Error:
-        raise EndpointError(f"{clientCA}: there is no certificate in this file") from None
+        wrong = (
+            "a certificate in this file is broken"
+            if holdsOne
+            else "there is no certificate in this file"
+        )
+        raise EndpointError(f"{clientCA}: {wrong}") from None
     mode = SSL.VERIFY_PEER
     if clientAuth is ClientAuth.REQUIRED:
         mode |= SSL.VERIFY_FAIL_IF_NO_PEER_CERT

@@ -13,10 +13,12 @@ import contextlib
 import os
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import frozen
+from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.task import LoopingCall
 
@@ -24,9 +26,12 @@ from myserv.endpoints.tls.identity import (
     OCSP_SUFFIX,
     Identity,
     filesOf,
+    readAuthorities,
     readDirectory,
     readIdentity,
+    subjectOf,
     utcNow,
+    whyUnused,
 )
 from myserv.errors import EndpointError
 from myserv.events import CertificateExpiring, CertificateLoaded, CertificateRejected
@@ -60,7 +65,7 @@ class Sources:
     @ivar cert: A file with a certificate, and C{key} the file with its key.
     @ivar ocsp: A file with the OCSP response for C{cert}.
     @ivar made: Identities that are in no file.
-    @ivar besides: Files that the contexts are made of, too.
+    @ivar clientCA: A file with the certificates of those who sign clients'.
     """
 
     certs: Path | None = None
@@ -68,7 +73,7 @@ class Sources:
     key: Path | None = None
     ocsp: Path | None = None
     made: tuple[Identity, ...] = ()
-    besides: tuple[Path, ...] = ()
+    clientCA: Path | None = None
 
     def read(self) -> tuple[list[Identity], list[EndpointError]]:
         """
@@ -97,13 +102,21 @@ class Sources:
                 files += filesOf(self.certs)
         files += [file.with_suffix(OCSP_SUFFIX) for file in files if file.suffix != ".key"]
         found = []
-        for file in (*files, *self.besides):
+        if self.clientCA is not None:
+            files.append(self.clientCA)
+        for file in files:
             try:
                 status = os.stat(file)
             except OSError:
                 continue
             found.append((str(file), status.st_mtime_ns, status.st_size, status.st_ino))
         return tuple(found)
+
+    def authorities(self) -> tuple[x509.Certificate, ...]:
+        """
+        Read who may have signed a client's certificate.
+        """
+        return () if self.clientCA is None else readAuthorities(self.clientCA)
 
 
 class Certificates:
@@ -221,6 +234,7 @@ class CertificateStore:
         self._seen = self._loaded = sources.state()
         self._reminded: dict[Path, float] = {}
         self._problems: list[str] = []
+        self._authorities: tuple[x509.Certificate, ...] = ()
         self.current = self._read(inForce=[])
 
     def start(self) -> None:
@@ -271,14 +285,13 @@ class CertificateStore:
         if self._swap(before):
             chains = {identity.chain for identity in before}
             news = [each for each in self.current.identities if each.chain not in chains]
-            self._announce(news, [each for each in self._problems if each not in told])
+            known = self._authorities
+            self._announce(news, [each for each in self._problems if each not in told], known)
 
     def _rebuild(self) -> None:
         self._built = self._context.reactor.seconds()
         shown = self._makeContexts(self.current.identities, [])
         if len(shown) == len(self.current.identities):
-            # In the order of their files, which the default depends on.
-            shown.sort(key=lambda each: each[0].file)
             self.current = self._certificates(shown)
 
     def _swap(self, inForce: list[Identity]) -> bool:
@@ -306,8 +319,8 @@ class CertificateStore:
         # For a name that nobody is left for, what was in force stays so; and when
         # nothing was, at the start, even an expired certificate is better than none.
         spare = _notCovered(inForce or poor, [identity for identity, _ in shown])
-        if inForce and spare and not problems:
-            problems += [f"{each.file}: the certificate or its key is gone" for each in spare]
+        if inForce:
+            problems += self._whyNotRead(spare, identities, problems)
         shown += self._makeContexts(spare, problems)
         problems = list(dict.fromkeys(problems))
         if not shown:
@@ -315,6 +328,18 @@ class CertificateStore:
         certificates = self._certificates(shown)
         self._problems = problems
         return certificates
+
+    def _whyNotRead(
+        self, spare: list[Identity], read: list[Identity], problems: list[str]
+    ) -> list[str]:
+        # Of those that were read, and of broken files, the problems are known.
+        files = {each.file for each in read}
+        return [
+            whyUnused(each.file)
+            for each in spare
+            if each.file not in files
+            and not any(problem.startswith(f"{each.file}: ") for problem in problems)
+        ]
 
     def _makeContexts(self, identities: Iterable[Identity], problems: list[str]) -> list[Shown]:
         shown = []
@@ -326,23 +351,35 @@ class CertificateStore:
         return shown
 
     def _certificates(self, shown: list[Shown]) -> Certificates:
+        # In the order of their files, whose first is the default: one that is kept in
+        # force although its file is broken keeps its place, too.
+        shown = sorted(shown, key=lambda each: each[0].file)
         return Certificates(shown, defaultName=self._defaultName, refuseUnknown=self._refuseUnknown)
 
     def _nothing(self) -> str:
         return f"{self._sources.certs}: no file here holds a certificate that has a key"
 
-    def _announce(self, identities: list[Identity], problems: list[str]) -> None:
+    def _announce(
+        self,
+        identities: list[Identity],
+        problems: list[str],
+        known: tuple[x509.Certificate, ...] = (),
+    ) -> None:
         self._reject(problems)
         for identity in identities:
-            self._context.emit(
-                CertificateLoaded(
-                    self._context.service,
-                    self._context.endpoint,
-                    str(identity.file),
-                    identity.names,
-                    identity.notAfter.timestamp(),
-                )
-            )
+            self._tell(identity.file, identity.names, identity.notAfter)
+        authorities = self._authorities = self._sources.authorities()
+        if authorities and authorities != known:
+            names = tuple(map(subjectOf, authorities))
+            ends = min(each.not_valid_after_utc for each in authorities)
+            assert self._sources.clientCA is not None
+            self._tell(self._sources.clientCA, names, ends)
+
+    def _tell(self, file: Path, names: tuple[str, ...], notAfter: datetime) -> None:
+        where = self._context
+        self._context.emit(
+            CertificateLoaded(where.service, where.endpoint, str(file), names, notAfter.timestamp())
+        )
 
     def _reject(self, problems: list[str]) -> None:
         for problem in problems:

@@ -23,6 +23,7 @@ from myserv.endpoints.layer import Layer, LayerFactory
 from myserv.endpoints.tls.policy import GROUPS
 from myserv.endpoints.tls.records import HEADER, MAXIMUM_PLAIN, RecordBoundaries
 from myserv.endpoints.tls.store import Certificates, CertificateStore
+from myserv.interfaces import IReloadable
 
 _FLUSH: Final = 64 * 1024
 
@@ -36,6 +37,7 @@ _HANDSHAKE_FAILURE: Final = _ALERT + b"\x28"
 _UNRECOGNIZED_NAME: Final = _ALERT + b"\x70"
 
 
+@implementer(IReloadable)
 class TLSFactory(LayerFactory):
     """
     Builds the TLS of each connection.

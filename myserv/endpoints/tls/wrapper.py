@@ -56,8 +56,8 @@ class CertificateKeys:
     clientCA: Path | None = option(
         None, help="a PEM file of those who may have signed a client's certificate"
     )
-    clientAuth: ClientAuth = option(
-        "required", help="with clientCA, whether a client has to show a certificate"
+    clientAuth: ClientAuth | None = option(
+        None, help="with clientCA, whether a client has to show a certificate; required unless said"
     )
 
     def __attrs_post_init__(self) -> None:
@@ -66,6 +66,12 @@ class CertificateKeys:
             raise ValueError("give either certs=DIRECTORY, cert=FILE or selfSigned=NAME")
         if self.cert is None and (self.key is not None or self.ocsp is not None):
             raise ValueError("key=FILE and ocsp=FILE go with cert=FILE")
+        if self.clientAuth is not None and self.clientCA is None:
+            # Without it nobody would be asked, and everybody let in.
+            raise ValueError(
+                f"clientAuth={self.clientAuth.value} goes with clientCA=FILE, "
+                "which says whose certificates are good"
+            )
 
     def openStore(
         self,
@@ -88,9 +94,10 @@ class CertificateKeys:
         Raises:
             EndpointError: There is no certificate that can be used.
         """
+        clientAuth = self.clientAuth or ClientAuth.REQUIRED
 
         def make(identity: Identity) -> SSL.Context:
-            shown = makeContext(identity, method, profile, self.clientCA, self.clientAuth)
+            shown = makeContext(identity, method, profile, self.clientCA, clientAuth)
             chooseProtocols(shown, protocols)
             if prepare is not None:
                 prepare(shown)
@@ -99,10 +106,9 @@ class CertificateKeys:
         made: tuple[Identity, ...] = ()
         if self.selfSigned is not None:
             made = (makeIdentity(self.selfSigned, context.reactor.seconds()),)
-        besides = () if self.clientCA is None else (self.clientCA,)
         return CertificateStore(
             context,
-            Sources(self.certs, self.cert, self.key, self.ocsp, made, besides),
+            Sources(self.certs, self.cert, self.key, self.ocsp, made, self.clientCA),
             make,
             defaultName=self.defaultName,
             refuseUnknown=self.unknownName is UnknownName.REFUSE,

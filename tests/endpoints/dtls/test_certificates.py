@@ -93,6 +93,14 @@ def test_renewal(tmp_path: Path, asked: bool) -> None:
         assert after.certificateNames == "CN=new"
 
 
+def test_theDefaultIsHalfWritten(certs: Path, tmp_path: Path) -> None:
+    """A client that names nobody is shown what it was shown before."""
+    with staged(tmp_path, certs=str(certs)) as stage:
+        (certs / "one.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\nMIIB")
+        stage.advance(3 * POLL)
+        assert stage.connected().certificateNames == "CN=one"
+
+
 def test_clientCertificate(tmp_path: Path) -> None:
     """A protocol can ask who its peer is."""
     root = tmp_path / "root.crt"

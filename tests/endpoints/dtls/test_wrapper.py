@@ -39,6 +39,7 @@ def test_defaults() -> None:
         ("dtls:certs=/c:tcp:80", "dtls goes over datagrams, and tcp receives streams"),
         ("tls:certs=/c:udp:80", "tls goes over streams, and udp receives datagrams"),
         ("dtls:udp:80", "dtls: give either certs=DIRECTORY"),
+        ("dtls:certs=/c:clientAuth=required:udp:80", "clientAuth=required goes with clientCA=FILE"),
         ("dtls:certs=/c:mtu=255:udp:80", "dtls: mtu: '255' is too small: the least is 256"),
         ("dtls:certs=/c:associations=0:udp:80", "dtls: associations: '0' is too small"),
         ("dtls:certs=/c:profile=modern:udp:80", 'has no key "profile"'),

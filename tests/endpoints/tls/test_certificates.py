@@ -315,9 +315,14 @@ def test_brokenFiles(option: str, tmp_path: Path) -> None:
     file = tmp_path / "x.pem"
     where = {option: file if option == "cert" else tmp_path}
     file.write_bytes(broken(issued) + issued.keyPEM)
-    assert refused(**where).startswith(f"{file}: a certificate in this file is broken: ")
+    assert refused(**where) == f"{file}: a certificate in this file is broken"
+    whole = "is not whole: it is cut off, or is not PEM"
+    file.write_bytes(issued.certificatePEM[:-40])
+    assert refused(**where) == f"{file}: a certificate in this file {whole}"
     file.write_bytes(issued.certificatePEM + issued.keyPEM[:60] + b"\n-----END PRIVATE KEY-----\n")
-    assert refused(**where).startswith(f"{file}: a key in this file is broken: ")
+    assert refused(**where) == f"{file}: a key in this file is broken"
+    file.write_bytes(issued.certificatePEM + issued.keyPEM[:-40])
+    assert refused(**where) == f"{file}: a key in this file {whole}"
     file.write_bytes(issued.certificatePEM + issued.encryptedKeyPEM)
     assert refused(**where) == (
         f"{file}: the key in this file is encrypted, and there is nobody to ask for its password"
@@ -346,7 +351,7 @@ def test_keysThatNobodyCanUse(option: str, tmp_path: Path) -> None:
         + key
         + b"-----END PRIVATE KEY-----\n"
     )
-    assert refused(**where).startswith(f"{file}: a key in this file is broken: ")
+    assert refused(**where).startswith(f"{file}: a key in this file cannot be used: ")
 
 
 NONSENSE = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"nonsense")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.ocsp import (
     OCSPCertStatus,
     OCSPResponderEncoding,
@@ -170,7 +170,9 @@ def test_aFileThatIsLeftHalfWritten(tmp_path: Path) -> None:
         stage.observer.take()
         file.write_bytes(old.chainPEM[:-40])
         [reason] = rejected(stage)
-        assert reason.startswith(f"{file}: a certificate in this file is broken")
+        assert reason == (
+            f"{file}: a certificate in this file is not whole: it is cut off, or is not PEM"
+        )
         stage.reactor.advance(100)
         assert rejected(stage) == []
         file.unlink()
@@ -187,7 +189,10 @@ def test_aFileThatIsLeftHalfWritten(tmp_path: Path) -> None:
     ("make", "reason"),
     [
         (lambda: issue("bad", "b.example", expired=True), "it expired on "),
-        (lambda: Issued(issue("bad").key, issue("bad", "b.example").certificate), "is gone"),
+        (
+            lambda: Issued(issue("bad").key, issue("bad", "b.example").certificate),
+            "no file here holds the key to the certificate in this file",
+        ),
         (
             lambda: issue("bad", "b.example", key=rsa.generate_private_key(65537, 1024)),
             "OpenSSL refuses the certificate",
@@ -247,7 +252,7 @@ def test_whatVanishes(tmp_path: Path) -> None:
     with staged(certs=tmp_path) as stage:
         stage.observer.take()
         gone.unlink()
-        assert rejected(stage) == [f"{gone}: the certificate or its key is gone"]
+        assert rejected(stage) == [f"{gone}: there is no such file"]
         assert shown(stage, "b.example") == "b.example"
         stage.wrapped.reload()
         assert shown(stage, "b.example") == "a.example"
@@ -262,6 +267,56 @@ def test_namesThatACertificateNoLongerHolds(tmp_path: Path) -> None:
         changed(stage)
         assert shown(stage, "b.example") == "new"
         assert shown(stage, "c.example") == "a.example"
+
+
+def test_aKeyThatIsNotThere(tmp_path: Path) -> None:
+    """Neither another's nor none is the certificate's: which of the two files is told."""
+    certificate(tmp_path, "a.example")
+    issued = issue("b.example", "b.example", days=60)
+    (tmp_path / "b.crt").write_bytes(issued.certificatePEM)
+    key = tmp_path / "b.key"
+    key.write_bytes(issued.keyPEM)
+    told = f"{tmp_path}/b.crt: no file here holds the key to the certificate in this file"
+    with staged(certs=tmp_path) as stage:
+        stage.observer.take()
+        key.write_bytes(issue("other").keyPEM)
+        touch(key)
+        assert rejected(stage) == [told]
+        assert shown(stage, "b.example") == "b.example"
+        key.unlink()
+        assert rejected(stage) == []
+        # What is wrong with another file is another matter.
+        (tmp_path / "c.crt").write_bytes(issued.certificatePEM[:-40])
+        assert rejected(stage) == [
+            f"{tmp_path}/c.crt: a certificate in this file is not whole: it is cut off, or is not PEM"
+        ]
+        stage.observer.take()
+        (tmp_path / "b.crt").write_text("nothing")
+        assert rejected(stage) == [
+            f"{tmp_path}/b.crt: there is no certificate in this file any more"
+        ]
+        assert shown(stage, "b.example") == "b.example"
+
+
+@pytest.mark.parametrize("content", [b"", b"-----BEGIN CERTIFICATE-----\nMIIB"])
+def test_theDefaultIsHalfWritten(content: bytes, tmp_path: Path) -> None:
+    """A client that names nobody is shown what it was shown before."""
+    first = certificate(tmp_path, "a.example")
+    other = certificate(tmp_path, "b.example")
+    with staged(certs=tmp_path) as stage:
+        assert shown(stage) == "a.example"
+        first.write_bytes(content)
+        touch(first)
+        changed(stage)
+        assert shown(stage) == "a.example"
+        write(issue("new b", "b.example", days=60), other)
+        changed(stage)
+        assert shown(stage) == "a.example"
+        assert shown(stage, "b.example") == "new b"
+        stage.wrapped.reload()
+        assert shown(stage) == "a.example"
+        wait(stage, 1.1)
+        assert shown(stage) == "a.example"
 
 
 def test_theDirectoryVanishes(tmp_path: Path) -> None:
@@ -281,9 +336,11 @@ def test_theDirectoryVanishes(tmp_path: Path) -> None:
         certificate(certs, "new.example", days=20)
         loaded, gone = sorted(changed(stage), key=lambda event: type(event).__name__)
         assert loaded.names == ("new.example",)
-        assert gone.reason == f"{certs}/a.example.pem: the certificate or its key is gone"
-        assert shown(stage) == "new.example"
-        assert shown(stage, "a.example") == "a.example"
+        assert gone.reason == f"{certs}/a.example.pem: there is no such file"
+        assert shown(stage, "new.example") == "new.example"
+        assert shown(stage) == shown(stage, "a.example") == "a.example"
+        stage.wrapped.reload()
+        assert shown(stage) == shown(stage, "a.example") == "new.example"
 
 
 def test_aDirectoryOfADirectoryVanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,7 +454,7 @@ def test_rebuildingWithoutTheClientsAuthority(tmp_path: Path) -> None:
         before = stage.wrapped._store.current
         stage.observer.take()
         authorities.unlink()
-        assert rejected(stage) == [f"{authorities}: No such file or directory"]
+        assert rejected(stage) == [f"{authorities}: there is no such file"]
         wait(stage, 1.1)
         assert stage.wrapped._store.current is before
 
@@ -406,9 +463,22 @@ def test_theClientsAuthorityChanges(tmp_path: Path) -> None:
     """As a certificate does."""
     authorities = clientCA(tmp_path)
     with staged(cert=certificate(tmp_path), clientCA=authorities) as stage:
+        [_, told] = stage.events(CertificateLoaded)
+        assert (told.file, told.names) == (str(authorities), ("CN=A root",))
         other = issue("Another root", isAuthority=True)
-        authorities.write_bytes(other.certificatePEM)
-        stage.reactor.advance(SOON)
+        authorities.write_bytes(
+            # What stands there beside is nobody's certificate.
+            other.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+            + other.certificatePEM
+        )
+        stage.observer.take()
+        [told] = changed(stage)
+        assert (told.file, told.names) == (str(authorities), ("CN=Another root",))
+        assert told.notAfter == other.certificate.not_valid_after_utc.timestamp()
+        touch(authorities)
+        assert changed(stage) == []
+        stage.wrapped.reload()
+        assert len(changed(stage)) == 2
         client = clientContext(issue("new", by=other), version=SSL.TLS1_2_VERSION)
         assert stage.client(context=client).go().isOpen
         client = clientContext(issue("old", by=authority()), version=SSL.TLS1_2_VERSION)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from OpenSSL import SSL
+from twisted.internet.protocol import Factory
 from zope.interface.verify import verifyObject
 
 from myserv.endpoints.parse import Layer, parseEndpoint
 from myserv.endpoints.tls import TLSOptions, TLSWrapper
 from myserv.errors import EndpointError
 from myserv.events import CertificateLoaded
-from myserv.interfaces import IReloadable, IStreamWrapper
-from tests.endpoints.tls.stage import Client, certificate, clientCA, clientContext, staged
+from myserv.interfaces import IStreamWrapper
+from myserv.server.listener import StreamListener
+from myserv.testing import MemoryEndpoint, RecordingObserver, SteppedReactor
+from tests.endpoints.certificates import authority, issue
+from tests.endpoints.tls.stage import Client, Echo, certificate, clientContext, staged
 
 
 def test_itIsAWrapper() -> None:
@@ -29,6 +34,8 @@ def test_itIsAWrapper() -> None:
         ("tls:certs=/a:cert=/b:tcp:443", "give either certs=DIRECTORY, cert=FILE or"),
         ("tls:certs=/a:key=/b:tcp:443", "key=FILE and ocsp=FILE go with cert=FILE"),
         ("tls:certs=/a:ocsp=/b:tcp:443", "key=FILE and ocsp=FILE go with cert=FILE"),
+        ("tls:certs=/a:clientAuth=required:tcp:443", "clientAuth=required goes with clientCA=FILE"),
+        ("tls:certs=/a:clientAuth=optional:tcp:443", "clientAuth=optional goes with clientCA=FILE"),
         ("tls:certs=/a:profile=old:tcp:443", "profile"),
         ("tls:certs=/a:handshakeTimeout=0:tcp:443", "handshakeTimeout"),
     ],
@@ -92,7 +99,7 @@ def test_noAuthority(tmp_path: Path) -> None:
     authorities = tmp_path / "clients"
     cert = certificate(tmp_path)
     with (
-        pytest.raises(EndpointError, match="clients: No such file"),
+        pytest.raises(EndpointError, match="clients: there is no such file"),
         staged(cert=cert, clientCA=authorities),
     ):
         pass
@@ -102,12 +109,48 @@ def test_noAuthority(tmp_path: Path) -> None:
         staged(cert=cert, clientCA=authorities),
     ):
         pass
+    authorities.write_bytes(authority().certificatePEM[:-40])
+    with (
+        pytest.raises(EndpointError, match="clients: a certificate in this file is broken"),
+        staged(cert=cert, clientCA=authorities),
+    ):
+        pass
 
 
-def test_reloading(tmp_path: Path) -> None:
-    """What the wrapper makes can be asked to read its files again."""
-    with staged(cert=certificate(tmp_path), clientCA=clientCA(tmp_path)) as stage:
-        assert IReloadable.providedBy(stage.wrapped) or callable(stage.wrapped.reload)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tls:cert={}:tcp:443",
+        "tls:cert={}:proxy:from=192.0.2.0/24:tcp:443",
+        "proxy:from=192.0.2.0/24:tls:cert={}:tcp:443",
+        "websocket:tls:cert={}:tcp:443",
+        "websocket:tls:cert={}:proxy:from=192.0.2.0/24:tcp:443",
+    ],
+)
+def test_reloading(text: str, tmp_path: Path) -> None:
+    """A listener that is asked to read its files again finds the certificates in any chain."""
+    file = certificate(tmp_path)
+    parsed = parseEndpoint(text.format(file))
+    reactor, observer = SteppedReactor(), RecordingObserver()
+    reactor.rightNow = time.time()
+    listener = StreamListener(
+        "tested",
+        str(parsed),
+        MemoryEndpoint(reactor),
+        Factory.forProtocol(Echo),
+        reactor,
+        observer.observe,
+        parsed.wrapFactory,
+    )
+    listener.start()
+    reactor.settle()
+    issue("new", "new.example").write(tmp_path, file.name)
+    observer.take()
+    listener.reload()
+    assert [event.names for event in observer.ofType(CertificateLoaded)] == [("new.example",)]
+    listener.stop()
+    reactor.settle()
+    assert reactor.getDelayedCalls() == []
 
 
 def test_sessionsTakeNoMemory(tmp_path: Path) -> None:
