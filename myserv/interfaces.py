@@ -388,7 +388,13 @@ class IWebSocketTransport(Interface):
 
 
 class IEventObserver(Interface):
-    """Wants to know the facts of L{myserv.events}."""
+    """
+    Wants to know the facts of L{myserv.events}.
+
+    It may have an attribute C{ignores}, a C{frozenset} of types of events: it is not
+    told of those, and those that no observer wants need not even be made.  The set does
+    not change; without it, an observer is told of everything.
+    """
 
     def observe(event: Event) -> None:
         """

@@ -4,37 +4,43 @@ The log: each event as one readable line.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from functools import singledispatchmethod
+from collections.abc import Hashable
+from time import time
+from typing import Any, Final
 
-from twisted.logger import Logger
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import LogEvent, Logger, LogLevel
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from myserv.events import (
-    AssociationEnded,
-    AssociationStarted,
-    CertificateExpiring,
-    CertificateLoaded,
-    CertificateRejected,
-    ConnectionEnded,
-    ConnectionRefused,
-    ConnectionStarted,
-    DatagramsDropped,
-    Event,
-    HandshakeFailed,
-    ListenerFailed,
-    ListenerResumed,
-    ListenerStarted,
-    ListenerStopped,
-    ListenerSuspended,
-    PeerPenalized,
-    ProtocolEvent,
-    ProtocolRaised,
-    ServiceStarted,
-    ServiceStopped,
-)
+from myserv.errors import MAXIMUM_LINE, printable, shorten
+from myserv.events import Event, ProtocolRaised
 from myserv.interfaces import IEventObserver
-from myserv.observe.addresses import formatAddress
+from myserv.observe.allowance import Allowance, Rate
+from myserv.observe.lines import CONNECTION_EVENTS, LINES, cut
+from myserv.observe.restraint import Restraint
+
+EACH_KIND: Final = Rate(burst=10, perSecond=1.0)
+"""Lines of one kind that peers may cause: at once, what Linux's printk_ratelimit lets
+through (10 in 5 s); after that half as many."""
+
+ALL_KINDS: Final = Rate(burst=50, perSecond=10.0)
+"""Lines of all those kinds together: some 1 KB a second, where systemd-journald throws
+away what is beyond 10,000 lines in 30 s, whosever they are."""
+
+CONNECTIONS: Final = Rate(burst=1000, perSecond=50.0)
+"""Lines of connections and associations, if they are wanted: of one kind and together,
+half a MiB a minute.  They take nothing from the others."""
+
+EACH_TRACEBACK: Final = Rate(burst=3, perSecond=0.1)
+"""Tracebacks of one exception raised in one place of the code: the second says hardly
+more than the first."""
+
+ALL_TRACEBACKS: Final = Rate(burst=20, perSecond=1.0)
+"""Tracebacks together: 80 in a minute are at most 320 kB."""
+
+MAXIMUM_TRACEBACK: Final = 4000
+"""Characters of a traceback: some 30 calls.  Python's own may have a thousand."""
 
 
 @implementer(IEventObserver)
@@ -42,183 +48,115 @@ class LogObserver:
     """
     Writes events to Twisted's log, which twistd sends where it was told to.
 
-    Every line starts with the service's name and carries the event itself, as
-    C{event}, for observers that want more than text.
+    Every line starts with the service's name, or C{server}, and carries the event
+    itself, as C{event}, for observers that want more than text.  Lines that peers
+    cause are left out when there are too many, and counted; what is said of several
+    carries C{None}.
+
+    An exception's own words are in its traceback, cut: a protocol that puts a
+    password into an exception puts it into the log.
+
+    @ivar ignores: See L{IEventObserver}.
     """
 
-    def __init__(self, logger: Logger | None = None) -> None:
+    def __init__(
+        self,
+        logger: Logger | None = None,
+        *,
+        connections: bool = True,
+        clock: IReactorTime | None = None,
+    ) -> None:
+        """
+        Args:
+            logger: Where to write.
+            connections: Write of each connection and association that it began and
+                ended.
+            clock: The reactor, which tells how often lines come; without it none is
+                left out.
+        """
         self._logger = logger or Logger(namespace="myserv")
+        self.ignores: frozenset[type] = frozenset() if connections else CONNECTION_EVENTS
+        self._clock = clock
+        self._restraint = None if clock is None else Restraint(clock, self._write)
+        self._peers = Allowance(EACH_KIND, ALL_KINDS)
+        self._connections = Allowance(CONNECTIONS, CONNECTIONS)
+        self._tracebacks = Allowance(EACH_TRACEBACK, ALL_TRACEBACKS)
 
     def observe(self, event: Event) -> None:
         """
-        Write one line; of a protocol's bug, its traceback too.
+        Write what there is to say; of a protocol's bug, its traceback too.
         """
-        self._write(event)
+        eventType = type(event)
+        if eventType in self.ignores:
+            return
+        line = LINES.get(eventType)
+        if line is None:
+            raise TypeError(f"not an event: {event!r}")
+        service = getattr(event, "service", "server")
+        text = line.text(event)
+        level = line.level(event)
+        if isinstance(text, tuple):
+            for each in text:
+                self._write(level, f"{service}: {each}", event)
+        elif line.kind is None or self._restraint is None:
+            self._write(level, f"{service}: {text}", event)
+        else:
+            self._restraint.offer(
+                self._connections if eventType in CONNECTION_EVENTS else self._peers,
+                (eventType, service, line.kind(event)),
+                level,
+                f"{service}: {text}",
+                event,
+                1 if line.amount is None else line.amount(event),
+            )
 
-    @singledispatchmethod
-    def _write(self, event: Event) -> None:
-        raise TypeError(f"not an event: {event!r}")
+    def flush(self) -> None:
+        """
+        Write what was left out and has not been told of.
 
-    def _info(self, event: Event, text: str, **fields: object) -> None:
-        self._logger.info("{service}: " + text, service=event.service, event=event, **fields)
+        To be called when the server has stopped: no delayed call is left then.
+        """
+        if self._restraint is not None:
+            self._restraint.flush()
 
-    def _warn(self, event: Event, text: str, **fields: object) -> None:
-        self._logger.warn("{service}: " + text, service=event.service, event=event, **fields)
+    def _write(self, level: LogLevel, text: str, event: Event | None) -> None:
+        text = cut(text, MAXIMUM_LINE)
+        if "{" in text or "}" in text:
+            text = text.replace("{", "{{").replace("}", "}}")
+        logger = self._logger
+        # What Logger.emit would make of it, with two shortcuts that halve what is ours
+        # of a line's cost: the format is the text, so there is nothing to look up, which
+        # log_flattened says; and the file's observer need not put log_system together.
+        logged: LogEvent = {
+            "log_logger": logger,
+            "log_level": level,
+            "log_namespace": logger.namespace,
+            "log_source": logger.source,
+            "log_format": text,
+            "log_flattened": {},
+            "log_system": f"{logger.namespace}#{level.name}",
+            "log_time": time(),
+            "event": event,
+        }
+        if isinstance(event, ProtocolRaised) and self._wantsTraceback(event.failure):
+            logged["log_failure"] = _Cut(event.failure)
+        logger.observer(logged)
 
-    @_write.register
-    def _(self, event: ServiceStarted) -> None:
-        self._info(event, "serving")
+    def _wantsTraceback(self, failure: Failure) -> bool:
+        if self._clock is None:
+            return True
+        place: Hashable = failure.frames[-1][1:3] if failure.frames else None
+        return self._tracebacks.take((failure.type, place), self._clock.seconds())
 
-    @_write.register
-    def _(self, event: ServiceStopped) -> None:
-        self._info(event, "stopped")
 
-    @_write.register
-    def _(self, event: ListenerStarted) -> None:
-        bound = f" ({formatAddress(event.address)})" if event.address is not None else ""
-        self._info(event, "listening on {endpoint}{bound}", endpoint=event.endpoint, bound=bound)
+class _Cut(Failure):
+    """
+    A failure whose traceback is not too long, and moves no cursor.
+    """
 
-    @_write.register
-    def _(self, event: ListenerSuspended) -> None:
-        self._info(event, "{endpoint} is suspended", endpoint=event.endpoint)
-
-    @_write.register
-    def _(self, event: ListenerResumed) -> None:
-        self._info(event, "{endpoint} is resumed", endpoint=event.endpoint)
-
-    @_write.register
-    def _(self, event: ListenerStopped) -> None:
-        self._info(event, "{endpoint} is closed", endpoint=event.endpoint)
-
-    @_write.register
-    def _(self, event: ListenerFailed) -> None:
-        self._logger.error(
-            "{service}: cannot listen on {endpoint}: {reason}",
-            service=event.service,
-            endpoint=event.endpoint,
-            reason=event.reason,
-            event=event,
-        )
-
-    @_write.register
-    def _(self, event: ConnectionStarted) -> None:
-        self._connection(event, f"from {formatAddress(event.peer)}")
-
-    @_write.register
-    def _(self, event: ConnectionEnded) -> None:
-        self._connection(
-            event,
-            f"from {formatAddress(event.peer)} ended after {event.duration:.3f} s, "
-            f"{event.bytesReceived} B in, {event.bytesSent} B out: {event.reason}",
-        )
-
-    def _connection(self, event: ConnectionStarted | ConnectionEnded, text: str) -> None:
-        # Written twice for every connection, and the fields of a format cost more
-        # than the rest of it.  They are in the event.
-        line = f"{event.service}: connection {event.number} {text}"
-        self._logger.info("{line}", line=line, event=event)
-
-    @_write.register
-    def _(self, event: ConnectionRefused) -> None:
-        self._warn(
-            event, "refused {peer}: {reason}", peer=formatAddress(event.peer), reason=event.reason
-        )
-
-    @_write.register
-    def _(self, event: HandshakeFailed) -> None:
-        self._warn(
-            event,
-            "{peer} did not get through {layer}: {reason}",
-            peer=formatAddress(event.peer),
-            layer=event.layer,
-            reason=event.reason,
-        )
-
-    @_write.register
-    def _(self, event: CertificateLoaded) -> None:
-        self._info(
-            event,
-            "{endpoint}: certificate {file} for {names}, until {until} UTC",
-            endpoint=event.endpoint,
-            file=event.file,
-            names=", ".join(event.names) or "no name",
-            until=datetime.fromtimestamp(event.notAfter, UTC).strftime("%Y-%m-%d %H:%M"),
-        )
-
-    @_write.register
-    def _(self, event: CertificateRejected) -> None:
-        self._warn(
-            event,
-            "{endpoint}: a certificate was not taken: {reason}",
-            endpoint=event.endpoint,
-            reason=event.reason,
-        )
-
-    @_write.register
-    def _(self, event: CertificateExpiring) -> None:
-        days = f"{abs(event.left) / 86400:.1f} days"
-        self._warn(
-            event,
-            "{endpoint}: the certificate {file} {expires}",
-            endpoint=event.endpoint,
-            file=event.file,
-            expires=f"expires in {days}" if event.left > 0 else f"expired {days} ago",
-        )
-
-    @_write.register
-    def _(self, event: AssociationStarted) -> None:
-        self._info(
-            event,
-            "association {number} with {peer}",
-            number=event.number,
-            peer=formatAddress(event.peer),
-        )
-
-    @_write.register
-    def _(self, event: AssociationEnded) -> None:
-        self._info(
-            event,
-            "association {number} with {peer} ended after {duration:.3f} s, "
-            "{received} B in, {sent} B out: {reason}",
-            number=event.number,
-            peer=formatAddress(event.peer),
-            duration=event.duration,
-            received=event.bytesReceived,
-            sent=event.bytesSent,
-            reason=event.reason,
-        )
-
-    @_write.register
-    def _(self, event: DatagramsDropped) -> None:
-        self._warn(
-            event,
-            "{endpoint}: dropped {count} datagram(s), the last of {peer}: {reason}",
-            endpoint=event.endpoint,
-            count=event.count,
-            peer=formatAddress(event.peer),
-            reason=event.reason,
-        )
-
-    @_write.register
-    def _(self, event: ProtocolRaised) -> None:
-        self._logger.failure(
-            "{service}: the protocol raised in {during} ({peer})",
-            event.failure,
-            service=event.service,
-            during=event.during,
-            peer=formatAddress(event.peer),
-            event=event,
-        )
-
-    @_write.register
-    def _(self, event: PeerPenalized) -> None:
-        self._warn(
-            event,
-            "{peer} misbehaved: {reason}",
-            peer=formatAddress(event.peer),
-            reason=event.reason,
-        )
-
-    @_write.register
-    def _(self, event: ProtocolEvent) -> None:
-        self._info(event, "{message}", message=event.message, fields=event.fields)
+    def getTraceback(self, elideFrameworkCode: int = 0, detail: str = "default") -> str:
+        """
+        See C{Failure}: what is too long is cut in its middle.
+        """
+        text: Any = super().getTraceback(elideFrameworkCode, detail)
+        return "\n".join(map(printable, shorten(text, MAXIMUM_TRACEBACK).split("\n")))

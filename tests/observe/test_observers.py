@@ -6,7 +6,7 @@ import pytest
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from myserv.events import Event, ServiceStarted
+from myserv.events import ConnectionStarted, Event, ServiceStarted, ServiceStopped
 from myserv.interfaces import IEventObserver
 from myserv.observe import observers as module
 from myserv.observe.observers import Observers
@@ -74,3 +74,43 @@ def test_raising(monkeypatch: pytest.MonkeyPatch) -> None:
     [entry] = logged
     assert entry["event"] == EVENT
     assert "KeyError" in str(entry["log_failure"])
+
+
+@implementer(IEventObserver)
+class Choosy:
+    """Wants no more than it says."""
+
+    def __init__(self, *ignores: type) -> None:
+        self.ignores = frozenset(ignores)
+        self.events: list[Event] = []
+
+    def observe(self, event: Event) -> None:
+        """Keep it."""
+        self.events.append(event)
+
+
+def test_ignores() -> None:
+    """An observer is not told of what it ignores; the others are."""
+    choosy, other = Choosy(ServiceStarted), RecordingObserver()
+    observers = Observers(choosy, other)
+    stopped = ServiceStopped("echo")
+    for event in (EVENT, stopped, EVENT, stopped):
+        observers.emit(event)
+    assert choosy.events == [stopped, stopped]
+    assert other.events == [EVENT, stopped, EVENT, stopped]
+
+
+def test_wants() -> None:
+    """A type of event is wanted while one observer is there that does not ignore it."""
+    observers = Observers()
+    assert not observers.wants(ServiceStarted)
+    choosy, other = Choosy(ConnectionStarted), RecordingObserver()
+    observers.add(choosy)
+    assert observers.wants(ServiceStarted)
+    assert not observers.wants(ConnectionStarted)
+    observers.add(other)
+    assert observers.wants(ConnectionStarted)
+    observers.remove(other)
+    assert not observers.wants(ConnectionStarted)
+    observers.remove(choosy)
+    assert not observers.wants(ServiceStarted)
