@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final
 
 from attrs import frozen
@@ -84,11 +85,11 @@ class Limits:
 
     # How long.
 
-    firstByte: Duration = option("1m", help="until the first byte, in either direction")
-    idle: Duration = option("10m", help="without a byte in either direction")
-    lifetime: Duration = option("0s", help="a whole connection")
+    firstByte: Duration = option(Duration(60), help="until the first byte, in either direction")
+    idle: Duration = option(Duration(600), help="without a byte in either direction")
+    lifetime: Duration = option(Duration(0), help="a whole connection")
     establish: Duration = option(
-        "0s", help="until the protocol says that its client is established (logged in, say)"
+        Duration(0), help="until the protocol says that its client is established (logged in, say)"
     )
     minimumRate: Size = option(
         Size(0), help="bytes a second, both directions together, until the client is established"
@@ -100,16 +101,19 @@ class Limits:
     # How much memory.
 
     writeBuffer: Size = option(
-        "64KiB", help="unsent bytes at which the protocol's producer is paused, or reading is"
+        Size(64 * 1024),
+        help="unsent bytes at which the protocol's producer is paused, or reading is",
     )
-    maxUnsent: Size = option("64MiB", help="unsent bytes at which a connection is cut")
+    maxUnsent: Size = option(
+        Size(64 * 1024 * 1024), help="unsent bytes at which a connection is cut"
+    )
     writeTimeout: Duration = option(
-        "1m", help="without the peer taking a byte of what waits for it"
+        Duration(60), help="without the peer taking a byte of what waits for it"
     )
 
     # How it ends.
 
-    drain: Duration = option("30s", help="for connections to end when the service goes away")
+    drain: Duration = option(Duration(30), help="for connections to end when the service goes away")
 
 
 @frozen
@@ -123,11 +127,12 @@ class PenaltyLimits:
     """
 
     enabled: bool = option(True, help="refuse peers that have misbehaved too much")
-    threshold: Duration = option("15s", help="penalties from which a peer is refused")
-    maximum: Duration = option("10m", help="penalties that a peer collects at most")
+    threshold: Duration = option(Duration(15), help="penalties from which a peer is refused")
+    maximum: Duration = option(Duration(600), help="penalties that a peer collects at most")
     maxPeers: int = option(65_536, minimum=1, help="peers that are remembered")
     exempt: tuple[IPNetwork, ...] = option(
-        ("127.0.0.0/8", "::1/128"), help="networks that are never penalized"
+        (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
+        help="networks that are never penalized",
     )
     peerPrefix4: int = option(
         32, minimum=0, maximum=32, help="IPv4 addresses with this prefix in common are one peer"
@@ -135,11 +140,11 @@ class PenaltyLimits:
     peerPrefix6: int = option(
         64, minimum=0, maximum=128, help="IPv6 addresses with this prefix in common are one peer"
     )
-    authentication: Duration = option("5s", help="for a failed login")
-    protocol: Duration = option("1s", help="for breaking the protocol's rules")
-    handshake: Duration = option("1s", help="for a handshake that failed")
-    timeout: Duration = option("10s", help="for a deadline that passed")
-    abuse: Duration = option("90s", help="for what no client does by mistake")
+    authentication: Duration = option(Duration(5), help="for a failed login")
+    protocol: Duration = option(Duration(1), help="for breaking the protocol's rules")
+    handshake: Duration = option(Duration(1), help="for a handshake that failed")
+    timeout: Duration = option(Duration(10), help="for a deadline that passed")
+    abuse: Duration = option(Duration(90), help="for what no client does by mistake")
 
     def costOf(self, offence: Offence) -> float:
         """
@@ -150,6 +155,16 @@ class PenaltyLimits:
 
 DEFAULT_LIMITS: Final = Limits()
 """With nothing configured and nothing recommended."""
+
+
+NO_DEADLINES: Final[Mapping[str, object]] = {
+    "firstByte": "0s",
+    "idle": "0s",
+    "lifetime": "0s",
+    "establish": "0s",
+    "writeTimeout": "0s",
+}
+"""What an operator would write to let peers take as long as they like."""
 
 
 def structureLimits(*given: Mapping[str, object]) -> Limits:

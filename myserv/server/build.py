@@ -16,7 +16,6 @@ from twisted.cred.portal import Portal
 from twisted.internet.protocol import Factory
 
 from myserv.admission.server import ServerAdmission
-from myserv.admission.service import Admission
 from myserv.endpoints.kind import Kind
 from myserv.errors import (
     Blaming,
@@ -30,11 +29,12 @@ from myserv.errors import (
 from myserv.events import Event
 from myserv.interfaces import IDatagramProtocolPlugin, IServerContext
 from myserv.server.amplification import FACTOR
+from myserv.server.built import BuiltService
 from myserv.server.context import ServiceContext
 from myserv.server.datagram import DatagramListener
 from myserv.server.listener import Listener, Penalize, StreamListener
 from myserv.server.plan import PlannedEndpoint, ServicePlan
-from myserv.server.service import ProtocolService, Server
+from myserv.server.service import Server
 
 
 @frozen
@@ -89,7 +89,7 @@ def buildServer(plans: Sequence[ServicePlan], resources: Resources, server: Serv
     return server
 
 
-def buildService(plan: ServicePlan, resources: Resources) -> ProtocolService:
+def buildService(plan: ServicePlan, resources: Resources) -> BuiltService:
     """
     Build one planned service.
 
@@ -97,45 +97,145 @@ def buildService(plan: ServicePlan, resources: Resources) -> ProtocolService:
         ConfigurationError: With a problem for each that refused, the plugin or
             an endpoint.
     """
-    server = resources.admission or ServerAdmission(resources.reactor.seconds, resources.emit)
-    admission = server.service(plan.name, plan.limits)
-    context = _Context(plan.name, resources, server.penalize)
-    keys: dict[Listener, KeyPath] = {}
-    problems: list[Problem] = []
-    # One that listens nowhere, should the plugin refuse: endpoints may have
-    # their own problems.
-    factory: Any = Factory()
-    if any(planned.endpoint.kind is Kind.STREAM for planned in plan.endpoints):
-        with _collecting(problems):
-            factory = _fromPlugin(plan, context, "buildFactory", "buildProtocol")
-    for planned in plan.endpoints:
-        with _collecting(problems):
-            listener: Listener
-            if planned.endpoint.kind is Kind.STREAM:
-                listener = _streamListener(
-                    plan, planned, factory, resources, admission, server.penalize
-                )
-            else:
-                listener = _datagramListener(
-                    plan, planned, context, resources, admission, server.penalize
-                )
-            keys[listener] = planned.key
-    if problems:
-        # What a plugin refuses, it may refuse once for each endpoint.
-        raise ConfigurationError(dict.fromkeys(problems))
+    return ServiceBuilder(plan, resources).build()
 
-    def explain(listener: Listener, text: str) -> ListenError:
-        return ListenError(resources.report([Problem(text, keys[listener])]).problems)
 
-    return ProtocolService(
-        plan.name,
-        tuple(keys),
-        resources.reactor,
-        resources.emit,
-        explain,
-        resources.failedLate,
-        admission,
-    )
+class ServiceBuilder:
+    """
+    Builds one service, and the listeners that join it later.
+
+    All connections of a service share one factory, through whichever endpoint
+    they came and whenever that was opened.
+
+    @ivar plan: What is built.
+    @ivar resources: What it is built with.
+    """
+
+    def __init__(self, plan: ServicePlan, resources: Resources) -> None:
+        """
+        Raises:
+            ConfigurationError: The limits name a user or a group that is not there.
+        """
+        self.plan = plan
+        self.resources = resources
+        server = resources.admission or ServerAdmission(resources.reactor.seconds, resources.emit)
+        try:
+            self._admission = server.service(plan.name, plan.limits)
+        except ConfigurationError as error:
+            limits = (*plan.key, "limits")
+            raise ConfigurationError(each.under(limits) for each in error.problems) from None
+        self._penalize = server.penalize
+        self._context = _Context(plan.name, resources, server.penalize)
+        self._factory: Any = None
+        self._keys: dict[Listener, KeyPath] = {}
+
+    def build(self) -> BuiltService:
+        """
+        Build the service.
+
+        Raises:
+            ConfigurationError: With a problem for each that refused, the plugin
+                or an endpoint.
+        """
+        plan, resources = self.plan, self.resources
+        problems: list[Problem] = []
+        listeners: list[Listener] = []
+        if any(planned.endpoint.kind is Kind.STREAM for planned in plan.endpoints):
+            # One that listens nowhere, should the plugin refuse: endpoints may have
+            # their own problems.
+            self._factory = Factory()
+            with _collecting(problems):
+                self._factory = self._fromPlugin("buildFactory", "buildProtocol")
+        for planned in plan.endpoints:
+            with _collecting(problems):
+                listeners.append(self.buildListener(planned))
+        if problems:
+            # What a plugin refuses, it may refuse once for each endpoint.
+            raise ConfigurationError(dict.fromkeys(problems))
+        service = BuiltService(
+            plan.name,
+            tuple(listeners),
+            resources.reactor,
+            resources.emit,
+            self.explain,
+            resources.failedLate,
+            self._admission,
+        )
+        service.builder = self
+        return service
+
+    def buildListener(self, planned: PlannedEndpoint) -> Listener:
+        """
+        Build the listener of an endpoint; it is not open.
+
+        Raises:
+            ConfigurationError: The plugin or the endpoint refused.
+        """
+        listener: Listener
+        if planned.endpoint.kind is Kind.STREAM:
+            if self._factory is None:
+                self._factory = self._fromPlugin("buildFactory", "buildProtocol")
+            listener = self._streamListener(planned)
+        else:
+            listener = self._datagramListener(planned)
+        self._keys[listener] = planned.key
+        return listener
+
+    def explain(self, listener: Listener, text: str) -> ListenError:
+        """
+        Make the error that says where a listener was asked for.
+        """
+        return ListenError(self.resources.report([Problem(text, self._keys[listener])]).problems)
+
+    def forget(self, listener: Listener) -> None:
+        """
+        A listener is gone.
+        """
+        del self._keys[listener]
+
+    def _fromPlugin(self, method: str, needed: str) -> Any:
+        return _fromPlugin(self.plan, self._context, method, needed)
+
+    def _streamListener(self, planned: PlannedEndpoint) -> StreamListener:
+        resources = self.resources
+        try:
+            opener = planned.endpoint.openStream(resources.reactor)
+            return StreamListener(
+                self.plan.name,
+                str(planned.endpoint),
+                opener.place,
+                self._factory,
+                resources.reactor,
+                resources.emit,
+                planned.endpoint.wrapFactory,
+                admission=self._admission,
+                penalize=self._penalize,
+                reportsConnections=resources.reportsConnections,
+            )
+        except ConfigurationError as error:
+            raise _inEndpoint(error, planned) from None
+
+    def _datagramListener(self, planned: PlannedEndpoint) -> DatagramListener:
+        plugin, resources = self.plan.plugin, self.resources
+        assert IDatagramProtocolPlugin.providedBy(plugin)
+        protocol = self._fromPlugin("buildDatagramProtocol", "datagramReceived")
+        try:
+            return DatagramListener(
+                self.plan.name,
+                str(planned.endpoint),
+                planned.endpoint.openDatagram(resources.reactor).place,
+                protocol,
+                resources.reactor,
+                resources.emit,
+                planned.endpoint.wrapProtocol,
+                answersAnything=plugin.answersAnything,
+                amplification=_amplificationOf(planned),
+                provesAddress=planned.endpoint.provesAddress,
+                admission=self._admission,
+                penalize=self._penalize,
+            )
+        except ConfigurationError as error:
+            raise _inEndpoint(error, planned) from None
 
 
 @contextlib.contextmanager
@@ -214,62 +314,6 @@ def _buildsNothing(made: Any) -> bool:
 def _broken(plan: ServicePlan, cause: str) -> PluginError:
     text = f"the protocol {plan.plugin.name} is broken: {cause}"
     return PluginError(Problem(text, (*plan.key, "protocol")))
-
-
-def _streamListener(
-    plan: ServicePlan,
-    planned: PlannedEndpoint,
-    factory: Any,
-    resources: Resources,
-    admission: Admission,
-    penalize: Penalize,
-) -> StreamListener:
-    try:
-        opener = planned.endpoint.openStream(resources.reactor)
-        return StreamListener(
-            plan.name,
-            str(planned.endpoint),
-            opener.place,
-            factory,
-            resources.reactor,
-            resources.emit,
-            planned.endpoint.wrapFactory,
-            admission=admission,
-            penalize=penalize,
-            reportsConnections=resources.reportsConnections,
-        )
-    except ConfigurationError as error:
-        raise _inEndpoint(error, planned) from None
-
-
-def _datagramListener(
-    plan: ServicePlan,
-    planned: PlannedEndpoint,
-    context: IServerContext,
-    resources: Resources,
-    admission: Admission,
-    penalize: Penalize,
-) -> DatagramListener:
-    plugin = plan.plugin
-    assert IDatagramProtocolPlugin.providedBy(plugin)
-    protocol = _fromPlugin(plan, context, "buildDatagramProtocol", "datagramReceived")
-    try:
-        return DatagramListener(
-            plan.name,
-            str(planned.endpoint),
-            planned.endpoint.openDatagram(resources.reactor).place,
-            protocol,
-            resources.reactor,
-            resources.emit,
-            planned.endpoint.wrapProtocol,
-            answersAnything=plugin.answersAnything,
-            amplification=_amplificationOf(planned),
-            provesAddress=planned.endpoint.provesAddress,
-            admission=admission,
-            penalize=penalize,
-        )
-    except ConfigurationError as error:
-        raise _inEndpoint(error, planned) from None
 
 
 def _amplificationOf(planned: PlannedEndpoint) -> float:

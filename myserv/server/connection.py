@@ -43,7 +43,7 @@ from myserv.interfaces import (
 )
 from myserv.limits import Limits
 from myserv.options.values import Size
-from myserv.server.outflow import Outflow
+from myserv.server.outflow import GuardedProducer, Outflow
 from myserv.server.patience import Patience
 from myserv.server.refused import RefusedConnection
 
@@ -76,6 +76,7 @@ class Connection:
     _cutFor: str | None = None
     _readingPaused = False
     _readingHeld = False
+    _writeEnding = False
 
     def __init__(self, listener: StreamListener, protocol: IProtocol, number: int) -> None:
         self._listener = listener
@@ -103,7 +104,7 @@ class Connection:
         listener = self._listener
         now = self.started = listener.reactor.seconds()
         self.outflow = Outflow(self, transport)
-        self._patience = Patience(self, now)
+        self._patience: Patience | None = Patience(self, now)
         listener.connectionStarted(self)
         if listener.limits.maxUnestablished:
             self.dataReceived = self._receivedUnestablished  # type: ignore[method-assign]
@@ -145,8 +146,12 @@ class Connection:
             self._farewell.over()
             self._farewell = None
         self._call("connectionLost", reason)
-        self._protocol = None
+        self._protocol = self._patience = None
         self._deliver = _ignore
+        self.outflow.over()
+        # Bound methods of its own: a connection that is gone needs no garbage collector.
+        for name in ("write", "dataReceived"):
+            self.__dict__.pop(name, None)
         if listener.reportsConnections:
             listener.emit(
                 ConnectionEnded(
@@ -176,6 +181,8 @@ class Connection:
             self._call("readConnectionLost")
         else:
             self.disconnecting = True
+            self.outflow.close()
+            self._lookSoon()
             self._transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
@@ -221,21 +228,22 @@ class Connection:
         Send several pieces as one.
         """
         pieces = list(iovec)
-        size = sum(map(len, pieces))
-        self.bytesSent += size
-        self._transport.writeSequence(pieces)
         if self.outflow.isFull:
-            self._wroteMore(size)
+            self.write(b"".join(pieces))
+            return
+        self.bytesSent += sum(map(len, pieces))
+        self._transport.writeSequence(pieces)
 
     def sendMessage(self, message: bytes | str) -> None:
         """
         Send a message (only through a layer that has them).
         """
+        if self.outflow.isFull:
+            self._checkUnsent()
         self._transport.sendMessage(message)
         size = _sizeOf(message)
         self.bytesSent += size
-        if self.outflow.isFull:
-            self._wroteMore(size)
+        self.outflow.unsent += size
 
     def loseConnection(self) -> None:
         """
@@ -248,6 +256,7 @@ class Connection:
             return
         self.disconnecting = True
         self.outflow.close()
+        self._lookSoon()
         if self._peerEnded or not closesAbruptly(self._transport):
             self._transport.loseConnection()
             return
@@ -260,17 +269,30 @@ class Connection:
         """
         Let the transport tell a producer when there is room.
         """
-        self.outflow.register(producer, streaming)
+        if self._protocol is None:
+            GuardedProducer(self, producer).stopProducing()
+        else:
+            self.outflow.register(producer, streaming)
 
     def unregisterProducer(self) -> None:
         """
         Stop asking a producer; if the connection was waiting for it, close.
         """
+        if self._protocol is None:
+            return
         self.outflow.unregister()
-        if self.disconnecting:
+        if self.disconnecting or self._writeEnding:
             self.outflow.close()
         if self._farewell is not None:
             self._farewell.producerUnregistered()
+
+    def loseWriteConnection(self) -> None:
+        """
+        Send no more than what was written, and go on listening.
+        """
+        self._writeEnding = True
+        self.outflow.close()
+        self._transport.loseWriteConnection()
 
     def pauseProducing(self) -> None:
         """
@@ -346,8 +368,9 @@ class Connection:
         """
         More waits to be sent than should: count what else is written.
         """
-        self.write = self._writeMore  # type: ignore[method-assign]
-        self._wroteMore(0)
+        self.write = self._writeWhileFull  # type: ignore[method-assign]
+        self._lookSoon()
+        self._writeMore(0)
 
     def outflowCleared(self) -> None:
         """
@@ -359,18 +382,24 @@ class Connection:
             if not self._readingPaused:
                 self._transport.resumeProducing()
 
-    def _writeMore(self, data: bytes) -> None:
-        self.bytesSent += len(data)
-        # Asked before: one large answer to a peer that reads is no offence.
-        if self.outflow.unsent > self._listener.limits.maxUnsent > 0:
-            self._checkUnsent()
-        self._write(data)
-        self._wroteMore(len(data))
+    def _lookSoon(self) -> None:
+        # What waits now may be due long before whatever was to be looked at.
+        if self._patience is not None:
+            listener = self._listener
+            due = listener.reactor.seconds() + self._patience.interval
+            listener.deadlines.advance(self, due)
 
-    def _wroteMore(self, size: int) -> None:
+    def _writeWhileFull(self, data: bytes) -> None:
+        self._writeMore(len(data))
+        self.bytesSent += len(data)
+        self._write(data)
+
+    def _writeMore(self, size: int) -> None:
         outflow = self.outflow
-        outflow.unsent += size
         limits = self._listener.limits
+        # Before it is counted: one large answer to a peer that reads is no offence.
+        self._checkUnsent()
+        outflow.unsent += size
         # A protocol with a producer of its own has its own way to wait.
         if (
             not self._readingHeld
@@ -383,7 +412,7 @@ class Connection:
 
     def _checkUnsent(self) -> None:
         limit = self._listener.limits.maxUnsent
-        if self.outflow.measure() > limit and self._cutFor is None:
+        if self.outflow.unsent > limit > 0 and self.outflow.measure() > limit and not self._cutFor:
             self.cut("maxUnsent", f"it left more than {Size(limit)} unread")
 
     # What the listener asks of it.
@@ -392,9 +421,7 @@ class Connection:
         """
         Do what is due; see L{myserv.server.deadlines.Watched}.
         """
-        if self._protocol is None:
-            return math.inf
-        return self._patience.check(now)
+        return math.inf if self._patience is None else self._patience.check(now)
 
     @property
     def limits(self) -> Limits:

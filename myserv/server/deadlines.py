@@ -74,6 +74,13 @@ class Deadlines:
         if not self._isChecking and (self._timer is None or tick < self._timerTick):
             self._arm(tick)
 
+    def advance(self, watched: Watched, due: float) -> None:
+        """
+        Look at something earlier than it would have been, and no later.
+        """
+        if watched.tick is None or due < watched.tick * TICK:
+            self.watch(watched, due)
+
     def forget(self, watched: Watched) -> None:
         """
         Look at something no longer; one that is not watched is no error.

@@ -98,10 +98,11 @@ class Listener:
         emit: Callable[[Event], None],
         admission: Admission | None = None,
         penalize: Penalize | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         if admission is None:
             alone = ServerAdmission(reactor.seconds, emit)
-            admission, penalize = alone.service(service, DEFAULT_LIMITS), alone.penalize
+            admission, penalize = alone.service(service, limits), alone.penalize
         self.admission = admission
         self._penalize = penalize
         self._unwatch: Callable[[], None] | None = None
@@ -343,6 +344,7 @@ class StreamListener(Listener):
         admission: Admission | None = None,
         penalize: Penalize | None = None,
         reportsConnections: bool = True,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         """
         Args:
@@ -354,11 +356,12 @@ class StreamListener(Listener):
             emit: Takes the events.
             wrap: Puts the endpoint's wrappers, and the gate, between the
                 connections and the wire.
-            admission: Decides who may connect; without one, everybody may.
+            admission: Decides who may connect; without one, the limits do.
             penalize: Counts misbehaviour.
             reportsConnections: Somebody wants to know of each connection.
+            limits: Those of a listener that has no admission in common with others.
         """
-        super().__init__(service, endpoint, reactor, emit, admission, penalize)
+        super().__init__(service, endpoint, reactor, emit, admission, penalize, limits)
         self._opener = opener
         self.connections: set[Connection] = set()
         self.reportsConnections = reportsConnections

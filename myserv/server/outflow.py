@@ -35,7 +35,7 @@ class Outflow:
     __slots__ = (
         "_connection",
         "_isPull",
-        "_isStopped",
+        "_isRegistered",
         "_transport",
         "isFull",
         "producer",
@@ -43,14 +43,17 @@ class Outflow:
     )
 
     def __init__(self, connection: Connection, transport: Any) -> None:
-        self._connection = connection
+        # Until it is over: a connection that is gone needs no garbage collector.
+        self._connection: Any = connection
         self._transport = transport
         self._isPull = False
-        self._isStopped = False
         self.isFull = False
         self.unsent = 0
         self.producer: GuardedProducer | None = None
-        transport.registerProducer(self, True)
+        # A layer from elsewhere may not know of producers.
+        self._isRegistered = hasattr(transport, "registerProducer")
+        if self._isRegistered:
+            transport.registerProducer(self, True)
 
     # What a transport calls.
 
@@ -83,17 +86,19 @@ class Outflow:
         """
         The connection is gone.
         """
-        self._isStopped = True
-        if self.producer is not None:
-            self.producer.stopProducing()
+        producer, self.producer = self.producer, None
+        self._isRegistered = False
+        if producer is not None:
+            producer.stopProducing()
 
     # What the connection calls.
 
-    def wrote(self, size: int) -> None:
+    def over(self) -> None:
         """
-        Count what was written while more waited than should.
+        The connection is gone, and has told the producers that it knew of.
         """
-        self.unsent += size
+        self._isRegistered = self.isFull = False
+        self._connection = self._transport = self.producer = None
 
     def measure(self) -> int:
         """
@@ -115,20 +120,19 @@ class Outflow:
             raise RuntimeError(
                 f"cannot register {producer!r}: {self.producer!r} was never unregistered"
             )
-        guarded = GuardedProducer(self._connection, producer)
-        if self._isStopped:
-            guarded.stopProducing()
-            return
-        self.producer = guarded
+        guarded = self.producer = GuardedProducer(self._connection, producer)
         self._isPull = not streaming
         if self._isPull:
             # It is asked for each piece, so nothing is written that could wait.
-            self._transport.unregisterProducer()
+            self._unregisterOurs()
             self.resumeProducing()
             self._transport.registerProducer(guarded, False)
+        elif not self._isRegistered:
+            # We were done; the transport says whether it is too late.
+            self._isRegistered = True
+            self._transport.registerProducer(self, True)
         elif self.isFull:
             guarded.pauseProducing()
-            self._connection.outflowFilled()
 
     def unregister(self) -> None:
         """
@@ -140,15 +144,20 @@ class Outflow:
         if self._isPull:
             self._isPull = False
             self._transport.unregisterProducer()
-            if not self._isStopped and not self._connection.disconnecting:
+            if not self._connection.disconnecting:
+                self._isRegistered = True
                 self._transport.registerProducer(self, True)
 
     def close(self) -> None:
         """
         Nothing more is written: do not keep the transport from closing.
         """
-        if self.producer is None and not self._isStopped:
-            self._isStopped = True
+        if self.producer is None:
+            self._unregisterOurs()
+
+    def _unregisterOurs(self) -> None:
+        if self._isRegistered:
+            self._isRegistered = False
             self._transport.unregisterProducer()
 
 

@@ -51,6 +51,11 @@ class Patience:
         self._window = now
         self._windowPassed = 0
 
+    @property
+    def interval(self) -> float:
+        """Seconds between two looks at bytes that wait."""
+        return self._connection.limits.writeTimeout / LOOKS or math.inf
+
     def check(self, now: float) -> float:
         """
         Cut the connection if something took too long.

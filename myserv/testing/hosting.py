@@ -15,12 +15,15 @@ from typing import Any, Final
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, gatherResults
 
+from myserv.admission.server import ServerAdmission
+from myserv.events import Offence, Peer
 from myserv.interfaces import (
     IDatagramProtocolPlugin,
     IProtocolPlugin,
     IServerContext,
     IStreamProtocolPlugin,
 )
+from myserv.limits import DEFAULT_LIMITS, Limits, PenaltyLimits, structureLimits
 from myserv.observe.observers import Observers
 from myserv.options.structure import structure
 from myserv.server.context import ServiceContext
@@ -48,6 +51,8 @@ class MemoryServer:
     @ivar reactor: The clock, and all that moves.
     @ivar context: What the plugin was given of the server.
     @ivar observer: What became known; L{RecordingObserver.ofType} asks it.
+    @ivar admission: Who may connect.
+    @ivar serverAdmission: What of that would hold for other services, too.
     @ivar streamListener: Its listener of connections, if the plugin has them.
     @ivar datagramListener: Its listener of datagrams, if the plugin has them.
     @ivar streamEndpoint: Where its clients connect to.
@@ -63,6 +68,8 @@ class MemoryServer:
         observer: RecordingObserver,
         *,
         provesAddress: bool = False,
+        limits: Limits = DEFAULT_LIMITS,
+        penalties: PenaltyLimits | None = None,
     ) -> None:
         """
         See L{hostPlugin}, which makes and starts one.
@@ -72,6 +79,10 @@ class MemoryServer:
         self.observer = observer
         self.streamEndpoint = MemoryEndpoint(reactor)
         self.datagramEndpoint = MemoryDatagramEndpoint(reactor)
+        self.serverAdmission = ServerAdmission(
+            reactor.seconds, context.emit, penalties=penalties or PenaltyLimits()
+        )
+        self.admission = self.serverAdmission.service(context.name, limits)
         self.streamListener: StreamListener | None = None
         self.datagramListener: DatagramListener | None = None
         if IStreamProtocolPlugin.providedBy(plugin):
@@ -82,6 +93,8 @@ class MemoryServer:
                 plugin.buildFactory(context, options),
                 reactor,
                 context.emit,
+                admission=self.admission,
+                penalize=self.serverAdmission.penalize,
             )
         if IDatagramProtocolPlugin.providedBy(plugin):
             self.datagramListener = DatagramListener(
@@ -95,6 +108,8 @@ class MemoryServer:
                 provesAddress=provesAddress,
                 # Another test's servers are no sockets of this one.
                 ownSockets=OwnSockets(),
+                admission=self.admission,
+                penalize=self.serverAdmission.penalize,
             )
 
     @property
@@ -173,6 +188,8 @@ def hostPlugin(
     portal: Portal | None = None,
     directory: Path | None = None,
     provesAddress: bool = False,
+    limits: Mapping[str, object] | None = None,
+    penalties: PenaltyLimits | None = None,
 ) -> MemoryServer:
     """
     Serve a plugin in memory::
@@ -194,6 +211,8 @@ def hostPlugin(
             directory that is made when it is needed and goes with the server.
         provesAddress: No datagram comes from where it does not say, as through
             C{dtls}: answers may be of any size.
+        limits: What its peers may do, as an operator would write it.
+        penalties: What misbehaviour costs them.
 
     Returns:
         The server, started.
@@ -206,8 +225,14 @@ def hostPlugin(
     temporary = None
     if directory is None:
         temporary = directory = Path(tempfile.gettempdir(), f"myserv-testing-{uuid.uuid4().hex}")
+    # The context is made before what it is to penalize with.
+    made: list[MemoryServer] = []
+
+    def penalize(service: str, peer: Peer, reason: str, offence: Offence) -> None:
+        made[0].serverAdmission.penalize(service, peer, reason, offence)
+
     context = ServiceContext(
-        name or plugin.name, reactor, Observers(observer).emit, directory, portal
+        name or plugin.name, reactor, Observers(observer).emit, directory, portal, penalize
     )
     server = MemoryServer(
         plugin,
@@ -216,7 +241,10 @@ def hostPlugin(
         reactor,
         observer,
         provesAddress=provesAddress,
+        limits=structureLimits(getattr(plugin, "limits", {}), limits or {}),
+        penalties=penalties,
     )
+    made.append(server)
     if temporary is not None:
         weakref.finalize(server, shutil.rmtree, temporary, ignore_errors=True)
     server.start()

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 
 from myserv.events import ProtocolRaised
 from myserv.interfaces import IProtocolPlugin, IStreamProtocolPlugin
+from myserv.limits import NO_DEADLINES
 from myserv.testing.conversation import Exchange, caseName, cuts, shorten
 from myserv.testing.hosting import MemoryServer, hostPlugin
 from myserv.testing.logged import LoggedFailures
@@ -87,7 +88,8 @@ def checkStreamPlugin(
     Raises:
         AssertionError: The protocol does not pass.
     """
-    host = functools.partial(hostPlugin, plugin, options, portal=portal)
+    # What the server would see to is the protocol's own business here.
+    host = functools.partial(hostPlugin, plugin, options, portal=portal, limits=NO_DEADLINES)
     if not IStreamProtocolPlugin.providedBy(plugin):
         raise AssertionError(f"{plugin.name} has no protocol over connections")
     for case in _CASES:

@@ -95,10 +95,10 @@ class Stage:
         self.protocols: list[Any] = []
         self.layers: list[Any] = []
 
-        def wrap(context: Any, inner: Any) -> Any:
+        def wrap(context: Any, inner: Any, gate: Any) -> Any:
             self.factory = PasswordFactory(context, inner)
             self.factory.layers = self.layers
-            return self.factory
+            return gate(self.factory)
 
         self.listener = StreamListener(
             "locked", "memory", self.endpoint, factory, self.reactor, self.observer.observe, wrap

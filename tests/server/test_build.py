@@ -346,7 +346,9 @@ class FailingEndpoint:
         self.place = self
         return self
 
-    def wrapFactory(self, context: object, factory: IProtocolFactory) -> IProtocolFactory:
+    def wrapFactory(
+        self, context: object, factory: IProtocolFactory, gate: object
+    ) -> IProtocolFactory:
         """Add no layer."""
         return factory
 

@@ -501,7 +501,7 @@ def test_reloadReachesTheLayers(stage: Stage) -> None:
         Factory(),
         stage.reactor,
         stage.observer.observe,
-        lambda context, factory: Fresh("outer", Stale(Fresh("inner", factory))),
+        lambda context, factory, gate: gate(Fresh("outer", Stale(Fresh("inner", factory)))),
     )
     server = Server(stage.reactor)
     service = ProtocolService("echo", [listener], stage.reactor, stage.observer.observe)

@@ -33,6 +33,7 @@ from myserv.events import (
     ConnectionStarted,
     HandshakeFailed,
 )
+from myserv.limits import NO_DEADLINES, structureLimits
 from myserv.options.values import Duration
 from myserv.server.listener import StreamListener
 from myserv.testing import (
@@ -112,6 +113,7 @@ class Stage:
             self.reactor,
             self.observer.observe,
             parsed.wrapFactory,
+            limits=structureLimits(NO_DEADLINES),
         )
         self.listener.start()
         self.observer.take()

@@ -184,7 +184,7 @@ class Stage:
             factory = Factory.forProtocol(self._building(protocol))
         wanted: Any = structure(TLSOptions, options)
 
-        def wrap(context: Any, inner: Any) -> Any:
+        def wrap(context: Any, inner: Any, gate: Any) -> Any:
             self.wrapped = TLSWrapper().wrapFactory(context, wanted, inner)
             build = self.wrapped.buildProtocol
 
@@ -194,7 +194,7 @@ class Stage:
                 return layer
 
             self.wrapped.buildProtocol = buildProtocol
-            return self.wrapped
+            return gate(self.wrapped)
 
         self.listener = StreamListener(
             SERVICE, "memory", self.endpoint, factory, self.reactor, self.observer.observe, wrap

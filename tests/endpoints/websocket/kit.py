@@ -20,6 +20,7 @@ from myserv.endpoints.grammar import quote
 from myserv.endpoints.parse import parseEndpoint
 from myserv.events import ConnectionEnded, HandshakeFailed, ProtocolRaised
 from myserv.interfaces import IMessageProtocol
+from myserv.limits import NO_DEADLINES, structureLimits
 from myserv.plugin import ServiceFactory
 from myserv.server.context import ServiceContext
 from myserv.server.listener import StreamListener
@@ -191,6 +192,7 @@ class Stage:
             self.reactor,
             self.observer.observe,
             endpoint.wrapFactory,
+            limits=structureLimits(NO_DEADLINES, {"writeBuffer": "1GiB"}),
         )
         self.listener.start()
 

@@ -615,6 +615,7 @@ class TestProducers:
         client.peer.send(frame(BINARY, b"x", masked=False))
         stage.reactor.settle()
         client.peer.take()
+        stage.protocol.transport.unregisterProducer()
         late = Producer(stage.protocol.transport, 1, True)
         assert late.stopped
         stage.protocol.transport.unregisterProducer()
