@@ -30,6 +30,10 @@ _FLUSH: Final = 64 * 1024
 # What encryption adds to a record, and room for what OpenSSL says by itself.
 _OVERHEAD: Final = 256
 
+# Of what is written while OpenSSL can write nothing: for longer than that, no peer
+# that means well stops in the midst of five bytes.
+_MOST_STALLED: Final = 64 * 1024
+
 # Fatal alerts (RFC 8446, section 6) as TLS 1.2 and 1.3 write them before there
 # are keys.
 _ALERT: Final = b"\x15\x03\x03\x00\x02\x02"
@@ -121,6 +125,9 @@ class TLSLayer(Layer):
         self._reason: Failure | None = None
         # What is written while the protocol reads, to be sent in one piece.
         self._held: list[bytes] | None = None
+        # What waits until the peer has ended a message about keys: while OpenSSL has half
+        # of it, it writes nothing.
+        self._stalled = b""
         self._isSocket = False
 
     # From the wire.
@@ -170,6 +177,9 @@ class TLSLayer(Layer):
         except SSL.WantReadError:
             # It may have answered by itself, to a new key for example.
             self._flush()
+            if self._stalled:
+                data, self._stalled = self._stalled, b""
+                self.write(data)
             return False
         except SSL.ZeroReturnError:
             self._deaf = True
@@ -286,12 +296,17 @@ class TLSLayer(Layer):
         """
         if self._saidGoodbye or not data:
             return
+        if self._stalled:
+            data, self._stalled = self._stalled + data, b""
         size = len(data)
         if size > MAXIMUM_PLAIN:
             self._writeLong(data)
             return
         try:
             self._ssl.send(data)
+        except SSL.WantReadError:
+            self._stall(data)
+            return
         except SSL.Error as error:
             self._broken(error)
             return
@@ -311,12 +326,23 @@ class TLSLayer(Layer):
             for start in range(0, len(data), MAXIMUM_PLAIN):
                 self._ssl.send(view[start : start + MAXIMUM_PLAIN])
                 sealed.append(self._ssl.bio_read(MAXIMUM_PLAIN + _OVERHEAD))
+        except SSL.WantReadError:
+            # The first piece: nothing is read in here.
+            self._stall(data)
+            return
         except SSL.Error as error:
             self._broken(error)
             return
         self._release()
         self.transport.writeSequence(sealed)
         self._flush()
+
+    def _stall(self, data: bytes) -> None:
+        if len(data) > _MOST_STALLED:
+            reason = "the peer stopped half-way through a message about keys"
+            self._broken(SSL.Error([("SSL routines", "", reason)]))
+        else:
+            self._stalled = data
 
     def _flush(self) -> None:
         with contextlib.suppress(SSL.WantReadError):

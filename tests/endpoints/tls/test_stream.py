@@ -770,12 +770,12 @@ def test_thePeersAlertLater(cert: Path) -> None:
 
 @pytest.mark.parametrize("size", [5, 50000])
 def test_openSSLCannotWrite(size: int, cert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when the peer is half-way through a message about keys."""
+    """As when it has run out of memory."""
     with staged(Logged, cert=cert) as stage:
         client = stage.client().go()
 
         def refuse(*arguments: Any) -> int:
-            raise SSL.WantReadError
+            raise SSL.Error([("SSL routines", "", "internal error")])
 
         with monkeypatch.context() as patch:
             patch.setattr(SSL.Connection, "send", refuse)
