@@ -95,10 +95,12 @@ class Penalties:
         self._forgetWornOff(now)
         known = self._until.get(peer)
         until = min((now if known is None else known) + cost, now + self.limits.maximum)
+        if known is not None:
+            # It may have collected more under other limits.
+            until = max(until, known)
         if until <= now:
             return 0.0
-        # Other limits may have a lower maximum than what was collected.
-        self._until[peer] = until if known is None else max(until, known)
+        self._until[peer] = until
         if known is None:
             heapq.heappush(self._heaps[peer > 0], (until, peer))
         if until - now >= self._threshold:

@@ -142,10 +142,10 @@ class PeerAcceptRate(Rule):
         peer = arrival.peer
         if peer is None:
             return
-        if peer in self._buckets:
-            self._buckets[peer] -= self._interval
-        else:
-            self._shared[self._placeOf(peer)] -= self._interval
+        for buckets, key in ((self._buckets, peer), (self._shared, self._placeOf(peer))):
+            if key in buckets:
+                buckets[key] -= self._interval
+                return
 
     def _place(self, peer: int, now: float) -> tuple[dict[int, float], int]:
         # Where to keep the bucket of a peer that has none: the dictionary and the key.

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Final
 
 from myserv.admission.tallies import Tallies
 
-KEY = "server.maxConnections"
+KEY: Final = "server.maxConnections"
 """Where an operator says it."""
 
 

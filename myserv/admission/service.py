@@ -221,60 +221,6 @@ class Admission:
         """
         What it shares with other services has other limits.
         """
-        self._compose()
-
-    def lookAgain(self) -> None:
-        """
-        There may be room, or none, because of others.
-        """
-        tally = self._tally
-        limit = None
-        if self.limits.whenFull is WhenFull.WAIT:
-            if tally.isShared and self._cap < math.inf:
-                tally.look()
-            if tally.total >= self._cap:
-                limit = "maxConnections"
-            elif self._room.isFull:
-                limit = ROOM_KEY
-        connections = self._all.total if limit == ROOM_KEY else tally.total
-        self._waiting.settle(limit, connections)
-
-    # Our own.
-
-    def _take(self, limits: Limits) -> None:
-        # What may raise comes first.
-        credentials = None
-        if limits.users or limits.groups:
-            credentials = CredentialsRule(limits.users, limits.groups)
-        self._credentials = credentials
-        self.needsCredentials = credentials is not None
-        self._networks = None
-        if limits.allow or limits.deny:
-            self._networks = NetworkRule(limits.allow, limits.deny)
-        self._takeRates(limits)
-        self._peerOf = PeerNumbers(limits.peerPrefix4, limits.peerPrefix6).of
-        self.limits = limits
-        self._compose()
-
-    def _takeRates(self, limits: Limits) -> None:
-        # Buckets whose limits stay the same stay as empty as they are.
-        before: Limits | None = getattr(self, "limits", None)
-        rate, burst = limits.acceptRate, limits.acceptBurst
-        if before is None or (rate, burst) != (before.acceptRate, before.acceptBurst):
-            self._rate = AcceptRate(self._seconds, *self._shareOf(rate, burst)) if rate else None
-        rate, burst = limits.acceptRatePerPeer, limits.acceptBurstPerPeer
-        if before is None or (rate, burst) != (
-            before.acceptRatePerPeer,
-            before.acceptBurstPerPeer,
-        ):
-            self._peerRate = (
-                PeerAcceptRate(self._seconds, *self._shareOf(rate, burst)) if rate else None
-            )
-
-    def _shareOf(self, rate: float, burst: float) -> tuple[float, float]:
-        return rate * self._share, max(1.0, (burst or rate) * self._share)
-
-    def _compose(self) -> None:
         limits, room = self.limits, self._room
         ofPeer = limits.maxConnectionsPerPeer
         if ofPeer is None:
@@ -307,6 +253,57 @@ class Admission:
         self._cap = limits.maxConnections if isWaiting else math.inf
         self.version += 1
         self._settle()
+
+    def lookAgain(self) -> None:
+        """
+        There may be room, or none, because of others.
+        """
+        tally = self._tally
+        limit = None
+        if self.limits.whenFull is WhenFull.WAIT:
+            if tally.isShared and self._cap < math.inf:
+                tally.look()
+            if tally.total >= self._cap:
+                limit = "maxConnections"
+            elif self._room.isFull:
+                limit = ROOM_KEY
+        connections = self._all.total if limit == ROOM_KEY else tally.total
+        self._waiting.settle(limit, connections)
+
+    # Our own.
+
+    def _take(self, limits: Limits) -> None:
+        # What may raise comes first.
+        credentials = None
+        if limits.users or limits.groups:
+            credentials = CredentialsRule(limits.users, limits.groups)
+        self._credentials = credentials
+        self.needsCredentials = credentials is not None
+        self._networks = None
+        if limits.allow or limits.deny:
+            self._networks = NetworkRule(limits.allow, limits.deny)
+        self._takeRates(limits)
+        self._peerOf = PeerNumbers(limits.peerPrefix4, limits.peerPrefix6).of
+        self.limits = limits
+        self.recompose()
+
+    def _takeRates(self, limits: Limits) -> None:
+        # Buckets whose limits stay the same stay as empty as they are.
+        before: Limits | None = getattr(self, "limits", None)
+        rate, burst = limits.acceptRate, limits.acceptBurst
+        if before is None or (rate, burst) != (before.acceptRate, before.acceptBurst):
+            self._rate = AcceptRate(self._seconds, *self._shareOf(rate, burst)) if rate else None
+        rate, burst = limits.acceptRatePerPeer, limits.acceptBurstPerPeer
+        if before is None or (rate, burst) != (
+            before.acceptRatePerPeer,
+            before.acceptBurstPerPeer,
+        ):
+            self._peerRate = (
+                PeerAcceptRate(self._seconds, *self._shareOf(rate, burst)) if rate else None
+            )
+
+    def _shareOf(self, rate: float, burst: float) -> tuple[float, float]:
+        return rate * self._share, max(1.0, (burst or rate) * self._share)
 
     def _countRefusal(self, reason: str) -> None:
         if reason not in self.refusals and len(self.refusals) >= COUNTED_REASONS:

@@ -59,9 +59,7 @@ def letIn(admission: Admission, peer: Any = "192.0.2.1", credentials: Any = None
     return arrival
 
 
-def tryIn(
-    admission: Admission, peer: Any = "192.0.2.1", credentials: Any = None
-) -> Arrival | str:
+def tryIn(admission: Admission, peer: Any = "192.0.2.1", credentials: Any = None) -> Arrival | str:
     """Ask for somebody to be admitted."""
     address = host(peer) if isinstance(peer, str) else peer
     return admission.admit(address, AT, credentials)

@@ -95,9 +95,7 @@ def test_networksDecideAsASearchThroughAllOfThemWould(
     allow: Any, deny: Any, number: int, isIPv4: bool
 ) -> None:
     """The longest match, and among equals the refusal."""
-    address = (
-        ipaddress.ip_address(number << 28) if isIPv4 else ipaddress.IPv6Address(number << 124)
-    )
+    address = ipaddress.ip_address(number << 28) if isIPv4 else ipaddress.IPv6Address(number << 124)
     matches = [
         (network.prefixlen, isDenied)
         for networks, isDenied in ((allow, 1), (deny, 2))

@@ -130,6 +130,8 @@ def test_aTokenOfASharedBucketGoesBack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("myserv.admission.rates.RATED_PEERS", 1)
     rule = PeerAcceptRate(lambda: 0.0, 1, 1)
     rule.withdraw(arrivalOf(None))
+    # Its bucket is full, and forgotten.
+    rule.withdraw(arrivalOf(3))
     for peer in (1, 2):
         for _ in range(3):
             assert rule.admit(arrivalOf(peer)) is None
