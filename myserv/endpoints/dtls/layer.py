@@ -93,6 +93,8 @@ class DTLSLayer(DatagramProtocol):
         self._handshaking: dict[Any, Association] = {}
         self.hosts: Counter[Any] = Counter()
         self._connectedTo: Any = None
+        # Of whom the protocol is being told that it is lost.
+        self._leaving: Any = None
         self.reactor = context.reactor
         self.mtu = mtu
         self.handshakeTimeout = handshakeTimeout
@@ -301,7 +303,11 @@ class DTLSLayer(DatagramProtocol):
             )
         )
         if IPeerObserver.providedBy(self.wrappedProtocol):
-            self.wrappedProtocol.peerLost(association.address)
+            outer, self._leaving = self._leaving, association.address
+            try:
+                self.wrappedProtocol.peerLost(association.address)
+            finally:
+                self._leaving = outer
 
     def _leave(self, address: Any) -> None:
         host = _hostOf(address)
@@ -354,7 +360,9 @@ class DTLSLayer(DatagramProtocol):
             addr = self._connectedTo
         association = self._open.get(addr)
         if association is None:
-            self.drops.add(NO_PEER, addr)
+            # A goodbye to one that has gone is written in good faith, and no fact.
+            if addr is None or addr != self._leaving:
+                self.drops.add(NO_PEER, addr)
         elif 0 < len(packet) <= MAXIMUM_PLAIN:
             association.write(packet)
         else:

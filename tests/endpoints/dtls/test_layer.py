@@ -630,6 +630,32 @@ class TestEnd:
             assert client.received == [b"goodbye"]
             assert client.isClosed
 
+    def test_aGoodbyeToALostPeer(self, tmp_path: Path) -> None:
+        """Is dropped without a word, unlike what is written to others that are not there."""
+
+        @implementer(IPeerObserver)
+        class Polite(Echo):
+            def peerLost(self, peer: Any) -> None:
+                self.transport.write(b"goodbye", peer)
+                self.transport.write(b"your friend is gone", self.friend)
+
+            friend: Any = ADDRESS
+
+        with staged(tmp_path, Polite()) as stage:
+            friend, other = stage.connected(ADDRESS), stage.connected(("192.0.2.8", 1))
+            other.close()
+            stage.settle()
+            assert friend.received == [b"your friend is gone"]
+            assert stage.drops() == []
+            friend.close()
+            stage.settle()
+            assert stage.drops() == []
+            stage.protocol.transport.write(b"late", ADDRESS)
+            stage.protocol.friend = ("192.0.2.9", 1)
+            stage.connected(("192.0.2.8", 2)).close()
+            stage.settle()
+            assert stage.layer.drops.total == {NO_PEER: 2}
+
     def test_layerBeneath(self, stage: Stage) -> None:
         """What a layer nearer the wire has lost is lost here."""
         stage.connected(ADDRESS)
