@@ -440,8 +440,10 @@ class _Backlog:
 @implementer(IListeningPort)
 class MemoryPort(FileDescriptor):
     """
-    An open L{MemoryEndpoint}, which behaves as C{twisted.internet.tcp.Port}.
+    An open L{MemoryEndpoint}, which behaves as the server's own ports do.
     """
+
+    _isAccepting = False
 
     def __init__(
         self, endpoint: MemoryEndpoint, factory: IProtocolFactory, reactor: SteppedReactor
@@ -470,12 +472,26 @@ class MemoryPort(FileDescriptor):
         """
         return self._endpoint.address
 
+    def startReading(self) -> None:
+        """
+        Accept, from the next turn on.
+        """
+        self._isAccepting = True
+        super().startReading()
+
+    def stopReading(self) -> None:
+        """
+        Accept nobody more, and not even the next of those who wait.
+        """
+        self._isAccepting = False
+        super().stopReading()
+
     def doRead(self) -> None:
         """
         Accept everyone who waits.
         """
         backlog = self.socket.backlog
-        while backlog:
+        while backlog and self._isAccepting:
             wire, address = backlog.popleft()
             try:
                 protocol = self._factory.buildProtocol(address)
