@@ -115,6 +115,13 @@ class Registry:
         """
         return tuple(sorted(self._candidates))
 
+    def distributionOf(self, name: str) -> str:
+        """
+        Say which distribution offers a protocol: C{"myserv 0.1.0"}, or nothing if none
+        does.
+        """
+        return ", ".join(_distributionsOf(self._candidates.get(name, [])))
+
     def find(self, reference: str) -> IProtocolPlugin:
         """
         Load one plugin.

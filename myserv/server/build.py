@@ -32,6 +32,7 @@ from myserv.server.amplification import FACTOR
 from myserv.server.built import BuiltService
 from myserv.server.context import ServiceContext
 from myserv.server.datagram import DatagramListener
+from myserv.server.endings import Endings
 from myserv.server.listener import Listener, Penalize, StreamListener
 from myserv.server.plan import PlannedEndpoint, ServicePlan
 from myserv.server.service import Server
@@ -162,6 +163,7 @@ class ServiceBuilder:
             self._admission,
         )
         service.builder = self
+        service.leaving = Endings()
         return service
 
     def buildListener(self, planned: PlannedEndpoint) -> Listener:

@@ -27,7 +27,8 @@ from myserv.interfaces import (
     IPeerObserver,
 )
 from myserv.server.amplification import FACTOR, IPV4_HEADERS, Account, Amplification
-from myserv.server.listener import STOP_GRACE, Listener, Penalize
+from myserv.server.drain import Drain
+from myserv.server.listener import Listener, Penalize
 from myserv.server.reflection import (
     LOOPING_PORTS,
     OWN_SOCKETS,
@@ -115,11 +116,23 @@ class DatagramListener(Listener):
         self._unstarted = maybeDeferred(port.stopListening)
         return failure
 
-    def stop(self, grace: float = STOP_GRACE) -> Deferred[None]:
+    def release(self) -> Deferred[None]:
         """
-        See L{Listener.stop}; waits for the socket of a failed start, too.
+        See L{Listener.release}; there are no connections that could stay.
         """
-        stopped = super().stop(grace)
+        return self.stop()
+
+    def reopen(self) -> Deferred[None]:
+        """
+        See L{Listener.reopen}.
+        """
+        return self.start()
+
+    def leave(self, drain: Drain) -> Deferred[None]:
+        """
+        See L{Listener.leave}; waits for the socket of a failed start, too.
+        """
+        stopped = super().leave(drain)
         unstarted, self._unstarted = self._unstarted, None
         if unstarted is None:
             return stopped
@@ -129,16 +142,19 @@ class DatagramListener(Listener):
         super()._opened(port)
         self._ownSockets.add(self.address)
 
-    def _close(self, grace: float) -> None:
+    def _close(self, drain: Drain) -> None:
         self._ownSockets.remove(self.address)
         # While there still is a socket to say goodbye through.
         if IDrainable.providedBy(self._outermost):
             self._outermost.drainRequested(0.0)
-        super()._close(grace)
+        super()._close(drain)
 
-    def _finish(self, grace: float) -> Deferred[None]:
+    def _finish(self) -> Deferred[None]:
         self.channel.drops.report()
         return succeed(None)
+
+    def _traffic(self) -> tuple[int, int, int, int]:
+        return 0, 0, self.channel.bytesReceived, self.channel.bytesSent
 
 
 @implementer(IDatagramTransport, IDrainable, IPeerObserver)

@@ -1,11 +1,14 @@
 """
-An endpoint, and the verbs of its life: start, suspend, resume, stop.
+An endpoint, and the verbs of its life: start, suspend, resume, drain, stop.
 """
 
 from __future__ import annotations
 
 import enum
 import itertools
+import random
+import select
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
@@ -39,16 +42,25 @@ from myserv.interfaces import IAbortable, IListenerContext, IReloadable
 from myserv.limits import DEFAULT_LIMITS, Limits
 from myserv.server.connection import Connection
 from myserv.server.deadlines import Deadlines
+from myserv.server.drain import Drain, drainSeconds
 from myserv.server.gate import GateFactory
 from myserv.server.refused import REFUSED
+from myserv.server.statistics import ListenerStatistics
 
 STOP_GRACE: Final = 5.0
-"""Seconds that connections have to end by themselves once a listener stops;
-Ranch's default for the same is 5 s."""
+"""Seconds that what is in the way of a start, or of a test's end, is waited for: an
+endpoint that is still opening, or a connection.  Ranch's default for the latter is 5 s."""
 
-ABANDON: Final = 1.0
-"""Seconds that an aborted connection has to be gone; it takes one turn of the
-reactor, unless a bug is in the way."""
+LAST_ACCEPTS: Final = 64
+"""Times that a port which is about to close is asked to accept whoever waits: each time
+it accepts more, so that is a whole backlog of 4096."""
+
+COUNTED_REASONS: Final = 64
+"""Reasons of refusals that are counted each on its own; ours are a dozen, and a third
+party's may have an address in each."""
+
+OTHER: Final = "another reason"
+"""What the rest is counted as."""
 
 Penalize = Callable[[str, Peer, str, Offence], None]
 """Counts misbehaviour: of whose service, of whom, what, and of which kind."""
@@ -76,6 +88,15 @@ class PausablePort(Protocol):
         """Accept again."""
 
 
+def hasArrivals(port: Any) -> bool:
+    """
+    Say whether somebody waits in the backlog of a port.
+    """
+    poll = select.poll()
+    poll.register(port.fileno(), select.POLLIN)
+    return any(events & select.POLLIN for _, events in poll.poll(0))
+
+
 @implementer(IListenerContext)
 class Listener:
     """
@@ -88,6 +109,7 @@ class Listener:
     @ivar endpoint: The endpoint string, in its canonical form.
     @ivar state: A L{State}.
     @ivar address: What the socket is bound to while it is open.
+    @ivar jitter: Returns a number from 0 to 1 at random, for the turns of a drain.
     """
 
     def __init__(
@@ -110,11 +132,14 @@ class Listener:
         self.service = service
         self.endpoint = endpoint
         self.reactor = reactor
-        self.emit = emit
+        self._emit = emit
+        self._refused: Counter[str] = Counter()
         self.state = State.STOPPED
         self.address: IAddress | None = None
+        self.jitter: Callable[[], float] = random.random
         self._port: IListeningPort | None = None
-        self._grace = STOP_GRACE
+        #: How it stops, from when it is asked to.
+        self._drain: Drain | None = None
         self._stopping: list[Deferred[None]] = []
         self._handshaking: set[IAbortable] = set()
         #: What the endpoint is opened with: the layers, around our own part.
@@ -124,6 +149,17 @@ class Listener:
         return f"<{type(self).__name__} {self.service} {self.endpoint} {self.state.value}>"
 
     # What the endpoint's layers ask of it.
+
+    def emit(self, event: Event) -> None:
+        """
+        Make a fact known to logs, metrics and consoles.
+        """
+        if type(event) is ConnectionRefused:
+            reason = event.reason
+            if reason not in self._refused and len(self._refused) >= COUNTED_REASONS:
+                reason = OTHER
+            self._refused[reason] += 1
+        self._emit(event)
 
     def penalize(self, peer: Peer, reason: str, offence: Offence = Offence.PROTOCOL) -> None:
         """
@@ -154,7 +190,11 @@ class Listener:
     def _open(self) -> Deferred[IListeningPort]:
         raise NotImplementedError
 
-    def _finish(self, grace: float) -> Deferred[None]:
+    def _finish(self) -> Deferred[None]:
+        raise NotImplementedError
+
+    def _traffic(self) -> tuple[int, int, int, int]:
+        # Connections now, connections ever, bytes received, bytes sent.
         raise NotImplementedError
 
     # The verbs.
@@ -197,8 +237,8 @@ class Listener:
 
     def _stopIfAsked(self, _: None) -> None:
         # Somebody did while the endpoint was opening.
-        if self._stopping:
-            self._close(self._grace)
+        if self._drain is not None:
+            self._close(self._drain)
 
     def suspend(self) -> None:
         """
@@ -260,47 +300,128 @@ class Listener:
             inner = getattr(layer, "wrappedProtocol", None)
             layer = getattr(layer, "wrappedFactory", inner)
 
-    def stop(self, grace: float = STOP_GRACE) -> Deferred[None]:
+    def release(self) -> Deferred[None]:
         """
-        Close the endpoint and end its connections.
-
-        Args:
-            grace: Seconds that connections have to flush and close before
-                they are aborted.
+        Close the socket, because another endpoint wants its place; who is connected
+        stays.  L{reopen} opens it again, and L{stop} goes on from here.
 
         Returns:
-            Fires when the socket is closed and the last connection is gone.
-            Stopping a stopped listener fires at once; calling it again while
-            it stops joins the wait.
+            Fires when it is closed.
         """
-        if self.state is State.STOPPED:
-            return succeed(None)
-        waiting: Deferred[None] = Deferred()
-        self._stopping.append(waiting)
-        if self.state is State.STARTING:
-            self._grace = grace
-        elif self.state is not State.STOPPING:
-            self._close(grace)
-        return waiting
-
-    def _close(self, grace: float) -> None:
-        self.state = State.STOPPING
         if self._unwatch is not None:
             self._unwatch()
             self._unwatch = None
         self._isFull = False
         port, self._port = self._port, None
+        return maybeDeferred(getattr(port, "stopListening", lambda: None))
+
+    def reopen(self) -> Deferred[None]:
+        """
+        Open the socket again after L{release}.
+
+        Returns:
+            Fires when it is open, or fails with what kept it from opening.
+        """
+        return maybeDeferred(self._open).addCallback(self._opened)
+
+    @property
+    def canPause(self) -> bool:
+        """It is open, and its port can L{suspend}."""
+        isOpen = self.state in (State.LISTENING, State.SUSPENDED)
+        return isOpen and hasattr(self._port, "stopReading")
+
+    def drain(self, deadline: float | None = None) -> Deferred[None]:
+        """
+        Close the endpoint, and send those who are connected away politely.
+
+        Whoever waits in the backlog is let in first; then nobody is.  A protocol that
+        is L{IDrainable} is asked to say goodbye, any other connection is closed when
+        nothing is under way on it, and who is left at the deadline is cut.  See
+        L{myserv.server.drain}.
+
+        Args:
+            deadline: Seconds until whoever is left is cut; 0: everybody is, at once.
+                C{None}: what the limit C{drain} says.
+
+        Returns:
+            Fires when the socket is closed and the last connection is gone, at once
+            where nothing is open.  When it drains already, this joins the wait, and
+            the earlier of the deadlines holds.
+        """
+        seconds = drainSeconds(self.admission.limits) if deadline is None else deadline
+        return self.leave(Drain(self.service, self.reactor, self._emit, seconds, self.jitter))
+
+    def stop(self, grace: float | None = None) -> Deferred[None]:
+        """
+        The same as L{drain}: there is no impolite way but L{stopNow}.
+
+        Args:
+            grace: The deadline.
+        """
+        return self.drain(grace)
+
+    def stopNow(self) -> Deferred[None]:
+        """
+        Close the endpoint and cut every connection.
+        """
+        return self.drain(0.0)
+
+    def leave(self, drain: Drain) -> Deferred[None]:
+        """
+        Stop by taking part in a drain.
+
+        Args:
+            drain: One that several listeners may share.
+
+        Returns:
+            See L{drain}.
+        """
+        if self.state is State.STOPPED:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._stopping.append(waiting)
+        if self._drain is not None:
+            self._drain.shorten(drain.end)
+        else:
+            self._drain = drain
+            if self.state is not State.STARTING:
+                self._close(drain)
+        return waiting
+
+    def _close(self, drain: Drain) -> None:
+        port = self._port
+        if drain.end > self.reactor.seconds() and not self._isFull and self.canPause:
+            self._acceptLast(port)
+        self.state = State.STOPPING
+        self._port = None
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+        self._isFull = False
         stopListening = getattr(port, "stopListening", lambda: None)
         closing = maybeDeferred(stopListening)
         closing.addErrback(self._closeFailed)
-        closing.addCallback(self._abortHandshakes)
-        closing.addCallback(lambda _: self._finish(grace))
-        closing.addCallback(lambda _: self.emit(ListenerStopped(self.service, self.endpoint)))
+        closing.addCallback(lambda _: self._finish())
+        closing.addCallback(self._ended)
         closing.addBoth(lambda _: self._closed())
 
-    def _abortHandshakes(self, result: object) -> None:
-        for layer in list(self._handshaking):
-            layer.abortConnection()
+    def _acceptLast(self, port: Any) -> None:
+        # The kernel resets whoever waits in the backlog of a socket that closes; a
+        # suspended listener has made them wait, and one that listens may not have
+        # had its turn yet.  A port that accepts in another way has no doRead.
+        if not hasattr(port, "doRead"):
+            return
+        port.startReading()
+        for _ in range(LAST_ACCEPTS):
+            # Admission may have found that there is no room for more.
+            if self._isFull or not hasArrivals(port):
+                return
+            port.doRead()
+
+    def _ended(self, _: None) -> None:
+        if self._drain is not None:
+            self._drain.remove(self)
+        self.emit(ListenerStopped(self.service, self.endpoint))
 
     def _closeFailed(self, failure: Failure) -> None:
         # The connections have to end all the same.
@@ -309,9 +430,30 @@ class Listener:
     def _closed(self) -> None:
         self.state = State.STOPPED
         self.address = None
+        self._drain = None
         waiting, self._stopping = self._stopping, []
         for each in waiting:
             each.callback(None)
+
+    def statistics(self) -> ListenerStatistics:
+        """
+        Say what it is doing at this moment.
+        """
+        connections, started, bytesReceived, bytesSent = self._traffic()
+        drain = self._drain
+        return ListenerStatistics(
+            service=self.service,
+            endpoint=self.endpoint,
+            state=self.state.value,
+            address=self.address,
+            connections=connections,
+            handshakes=len(self._handshaking),
+            started=started,
+            refused=dict(self._refused),
+            bytesReceived=bytesReceived,
+            bytesSent=bytesSent,
+            deadline=None if drain is None else max(0.0, drain.end - self.reactor.seconds()),
+        )
 
 
 Gate = Callable[[IProtocolFactory], IProtocolFactory]
@@ -368,6 +510,10 @@ class StreamListener(Listener):
         self.deadlines = Deadlines(reactor)
         self._outermost = wrap(self, ConnectionFactory(self, factory), self._gate)
         self._lastGone: Deferred[None] | None = None
+        self._started = 0
+        #: Of those that are gone.
+        self._bytesReceived = 0
+        self._bytesSent = 0
 
     @property
     def limits(self) -> Limits:
@@ -386,50 +532,92 @@ class StreamListener(Listener):
     def _open(self) -> Deferred[IListeningPort]:
         return self._opener.listen(self._outermost)
 
-    def _finish(self, grace: float) -> Deferred[None]:
-        if not self.connections:
-            return succeed(None)
+    # How it ends.
+
+    def _close(self, drain: Drain) -> None:
+        drain.add(self)
+        super()._close(drain)
+
+    def _finish(self) -> Deferred[None]:
         gone = self._lastGone = Deferred()
-        later = self.reactor.callLater
-        timers = [later(grace, self._abortAll), later(grace + ABANDON, self._abandonAll)]
-        for connection in list(self.connections):
-            connection.sayGoodbye(grace)
+        self.checkGone()
+        return gone
 
-        def cancel(result: None) -> None:
-            for timer in timers:
-                if timer.active():
-                    timer.cancel()
+    @property
+    def isLeaving(self) -> bool:
+        """Those who are there are being sent away, and there is time for it."""
+        drain = self._drain
+        return self.state is State.STOPPING and drain is not None and not drain.isOver
 
-        return gone.addCallback(cancel)
+    @property
+    def left(self) -> int:
+        """How many are connected, those in a handshake too."""
+        return len(self.connections) + len(self._handshaking)
 
-    def _abortAll(self) -> None:
-        for connection in list(self.connections):
+    def checkGone(self) -> None:
+        """
+        Stop, if the port is closed and the last connection gone.
+        """
+        if self._lastGone is not None and not self.left:
+            gone, self._lastGone = self._lastGone, None
+            gone.callback(None)
+
+    def abortAll(self) -> None:
+        """
+        Cut everybody who is there, in a handshake or past it.
+        """
+        for each in [*self._handshaking, *self.connections]:
             try:
-                connection.abortConnection()
+                each.abortConnection()
             except Exception:  # noqa: BLE001 - one that cannot be cut must not keep the others
-                self.emit(
-                    ProtocolRaised(self.service, connection.peer, "abortConnection", Failure())
-                )
+                peer = getattr(each, "peer", None)
+                self.emit(ProtocolRaised(self.service, peer, "abortConnection", Failure()))
 
-    def _abandonAll(self) -> None:
+    def abandonAll(self) -> None:
+        """
+        Forget whoever is still there.
+        """
         # Something keeps them from ending, and nobody waits for that for ever.
+        self._handshaking.clear()
         for connection in list(self.connections):
             self.connectionEnded(connection)
+
+    # What comes and goes.
+
+    def handshakeEnded(self, layer: IAbortable) -> None:
+        """
+        The peer has a protocol now, or is gone.
+        """
+        super().handshakeEnded(layer)
+        if self._drain is not None:
+            # Later: it may be about to have its protocol.
+            self._drain.wake()
 
     def connectionStarted(self, connection: Connection) -> None:
         """
         A connection has its transport.
         """
         self.connections.add(connection)
+        self._started += 1
+        if self._drain is not None:
+            self._drain.connectionStarted(connection)
 
     def connectionEnded(self, connection: Connection) -> None:
         """
         A connection has lost its transport.
         """
-        self.connections.discard(connection)
-        if not self.connections and self._lastGone is not None:
-            gone, self._lastGone = self._lastGone, None
-            gone.callback(None)
+        if connection in self.connections:
+            self.connections.remove(connection)
+            self._bytesReceived += connection.bytesReceived
+            self._bytesSent += connection.bytesSent
+        self.checkGone()
+
+    def _traffic(self) -> tuple[int, int, int, int]:
+        received, sent = self._bytesReceived, self._bytesSent
+        for each in self.connections:
+            received += each.bytesReceived
+            sent += each.bytesSent
+        return len(self.connections), self._started, received, sent
 
 
 class ConnectionFactory(Factory):
@@ -470,7 +658,8 @@ class ConnectionFactory(Factory):
         Build the protocol of an arrival, or turn the arrival away.
         """
         listener = self._listener
-        if listener.state in (State.STOPPING, State.STOPPED):
+        isClosed = listener.state in (State.STOPPING, State.STOPPED)
+        if isClosed and not listener.isLeaving:
             # It got in before, and a preamble kept it until now.
             listener.emit(ConnectionRefused(listener.service, addr, "the listener has closed"))
             return REFUSED

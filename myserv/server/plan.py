@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
-from myserv.config.model import ServiceConfig
+from myserv.config.document import Document
+from myserv.config.model import ServerKeys, ServiceConfig, readConfig
 from myserv.endpoints.claim import Claim, claimOf
 from myserv.endpoints.kind import Kind
 from myserv.endpoints.parse import Endpoint, parseEndpoint
@@ -28,7 +29,7 @@ from myserv.errors import (
     formatKeyPath,
 )
 from myserv.interfaces import IDatagramProtocolPlugin, IProtocolPlugin, IStreamProtocolPlugin
-from myserv.limits import DEFAULT_LIMITS, Limits, structureLimits
+from myserv.limits import DEFAULT_LIMITS, Limits, PenaltyLimits, structureLimits
 from myserv.options.structure import structure
 
 
@@ -63,6 +64,7 @@ class ServicePlan:
     @ivar endpoints: Where it will listen.
     @ivar key: Where it was asked for.
     @ivar limits: What its peers may do.
+    @ivar reference: What the protocol was called by whoever asked.
     """
 
     name: str
@@ -71,6 +73,22 @@ class ServicePlan:
     endpoints: tuple[PlannedEndpoint, ...]
     key: KeyPath
     limits: Limits = DEFAULT_LIMITS
+    reference: str = ""
+
+
+@frozen
+class ServerPlan:
+    """
+    A whole configuration, given its meaning.
+
+    @ivar keys: What holds for all services.
+    @ivar penalties: What misbehaviour costs.
+    @ivar services: At least one, in the order of the file.
+    """
+
+    keys: ServerKeys
+    penalties: PenaltyLimits
+    services: tuple[ServicePlan, ...]
 
 
 @frozen
@@ -86,6 +104,28 @@ class OnePlugin:
         The one there is.
         """
         return self.plugin
+
+
+def planServer(document: Document, registry: Finder) -> ServerPlan:
+    """
+    Give meaning to a configuration file.
+
+    Args:
+        document: The file.
+        registry: Where protocols are found.
+
+    Raises:
+        ConfigurationError: With every mistake at its place in the file.
+    """
+    config, problems = readConfig(document)
+    plans: tuple[ServicePlan, ...] = ()
+    try:
+        plans = planServices(config.services, registry)
+    except ConfigurationError as error:
+        problems += error.problems
+    if problems:
+        raise document.report(problems)
+    return ServerPlan(config.server, config.penalties, plans)
 
 
 def planServices(requests: Sequence[ServiceConfig], registry: Finder) -> tuple[ServicePlan, ...]:
@@ -137,7 +177,15 @@ def _plan(
     limits = attempt(lambda: _structureLimits(plugin, request), "limits")
     if len(problems) > before:
         return None
-    return ServicePlan(request.name, plugin, options, tuple(endpoints), request.key, limits)
+    return ServicePlan(
+        request.name,
+        plugin,
+        options,
+        tuple(endpoints),
+        request.key,
+        limits,
+        request.protocol,
+    )
 
 
 def _structureOptions(plugin: IProtocolPlugin, values: Mapping[str, object]) -> Any:

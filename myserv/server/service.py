@@ -167,7 +167,7 @@ class ProtocolService(Service):
                 await listener.start()
             except Exception as error:
                 self._explainBug(error)
-                reason = _describe(error)
+                reason = describe(error)
                 self._emit(ListenerFailed(self._name, listener.endpoint, reason))
                 settle(self._closeAll(), self._reactor)
                 text = f"cannot listen on {listener.endpoint}: {reason}"
@@ -250,7 +250,10 @@ def _isExpected(error: Exception) -> bool:
     return isinstance(error, (ConfigurationError, CannotListenError, OSError))
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
+    """
+    Say in one line why an endpoint could not be opened.
+    """
     if isinstance(error, CancelledError):
         return "it was still opening when the service stopped"
     reason = describeListenError(error)

@@ -1,0 +1,154 @@
+"""
+What a fresh interpreter makes of a configuration file.
+
+Code that was installed since the server started is the code that is asked, and
+nothing of it comes into this process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import Factory, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from myserv.errors import Problem
+
+TIME_LIMIT: Final = 60.0
+"""Seconds.  A check takes half of one; a plugin that loads a model may take a while."""
+
+MAXIMUM_OUTPUT: Final = 1024 * 1024
+"""Bytes that are kept of what a check prints."""
+
+
+@frozen
+class Verdict:
+    """
+    What became of a check.
+
+    @ivar reasons: Why the file cannot be served, a line each; empty: it can be.
+    @ivar code: Which code would serve it, see L{myserv.server.fingerprint.codeOf}.
+    """
+
+    reasons: tuple[str, ...] = ()
+    code: Mapping[str, str] = Factory(dict)
+
+
+def checkFreshly(
+    reactor: Any, file: str, directory: str, timeLimit: float = TIME_LIMIT
+) -> Deferred[Verdict]:
+    """
+    Have a configuration file checked by C{myserv check} in a process of its own.
+
+    Args:
+        reactor: Starts the process, and tells the time.
+        file: The file.
+        directory: Where relative paths begin.
+        timeLimit: Seconds that it has.
+
+    Returns:
+        Fires with what became of it; never fails.  It can be cancelled.
+    """
+    check = _Check(reactor, file, timeLimit)
+    command = [sys.executable, "-m", "myserv.cli", "check", "--json", file]
+    # It must not read what an operator types.
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        check.process = reactor.spawnProcess(
+            check,
+            command[0],
+            command,
+            env=dict(os.environ),
+            path=directory,
+            childFDs={0: nothing, 1: "r", 2: "r"},
+        )
+    except OSError as error:
+        check.cannotRun(error)
+    finally:
+        os.close(nothing)
+    return check.done
+
+
+def readVerdict(output: bytes) -> Verdict | None:
+    """
+    Read what a check printed last; C{None} when that is no verdict.
+    """
+    try:
+        *_, last = output.splitlines()
+        said = json.loads(last)
+        return Verdict(tuple(said["reasons"]), dict(said["code"]))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def writeVerdict(verdict: Verdict) -> str:
+    """
+    Write a verdict as L{readVerdict} reads it.
+    """
+    return json.dumps({"reasons": verdict.reasons, "code": dict(verdict.code)})
+
+
+class _Check(ProcessProtocol):
+    """Listens to the process."""
+
+    process: Any = None
+
+    def __init__(self, reactor: Any, file: str, timeLimit: float) -> None:
+        self._file = file
+        self._timeLimit = timeLimit
+        self._output = b""
+        self._errors = b""
+        self._timer = reactor.callLater(timeLimit, self._takesTooLong)
+        self.done: Deferred[Verdict] = Deferred(lambda _: self._abandon())
+
+    def outReceived(self, data: bytes) -> None:
+        """It says something."""
+        self._output = (self._output + data)[-MAXIMUM_OUTPUT:]
+
+    def errReceived(self, data: bytes) -> None:
+        """It says something on standard error."""
+        self._errors = (self._errors + data)[-MAXIMUM_OUTPUT:]
+
+    def processEnded(self, reason: Failure) -> None:
+        """It is over."""
+        # Killed, it was told of already.
+        if not self._timer.active():
+            return
+        self._timer.cancel()
+        verdict = readVerdict(self._output)
+        if verdict is None:
+            how = "" if reason.check(ProcessDone) else f" ({reason.getErrorMessage()})"
+            lines = self._errors.decode("utf-8", "replace").split("\n")
+            said = "".join(f": {line}" for line in [each for each in lines if each.strip()][-1:])
+            verdict = self._rejected(f"the check broke off{how}{said}")
+        self.done.callback(verdict)
+
+    def cannotRun(self, error: OSError) -> None:
+        """There is no process."""
+        self._timer.cancel()
+        self.done.callback(self._rejected(f"the check cannot run: {error.strerror}"))
+
+    def _takesTooLong(self) -> None:
+        self._kill()
+        self.done.callback(
+            self._rejected(f"the check took longer than {self._timeLimit:g} seconds")
+        )
+
+    def _abandon(self) -> None:
+        self._timer.cancel()
+        self._kill()
+
+    def _kill(self) -> None:
+        # It is not waited for: what it says now is of no interest.
+        self.process.loseConnection()
+        self.process.signalProcess("KILL")
+
+    def _rejected(self, reason: str) -> Verdict:
+        return Verdict((str(Problem(reason, where=self._file)),))
