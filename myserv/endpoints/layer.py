@@ -26,7 +26,7 @@ from zope.interface import alsoProvides, implementer, providedBy
 from zope.interface.declarations import Provides
 
 from myserv.endpoints.farewell import Farewell, closesAbruptly
-from myserv.events import HandshakeFailed
+from myserv.events import HandshakeFailed, Offence
 from myserv.interfaces import IAbortable, IListenerContext
 
 HANDSHAKE_TIMEOUT: Final = "10s"
@@ -80,12 +80,14 @@ class Layer:
     L{handshakeFailed}.
 
     @cvar name: The wrapper's prefix.
+    @cvar penalizes: Whose handshake fails has misbehaved.
     @ivar transport: The transport nearer the wire.
     @ivar upper: The protocol nearer the service; C{None} before the handshake
         is over, and after the connection is.
     """
 
     name = ""
+    penalizes = True
 
     def __init__(self, factory: LayerFactory, address: Any, timeout: float) -> None:
         """
@@ -142,7 +144,9 @@ class Layer:
             self._farewell.over()
         if self.upper is None and not self._failed:
             cut = reason.check(ConnectionAborted)
-            self.handshakeFailed("the server closed" if cut else "the peer left", abort=False)
+            # A health check, perhaps, or a scanner: nobody's fault.
+            reason = "the server closed" if cut else "the peer left"
+            self.handshakeFailed(reason, abort=False, offence=None)
         self._endHandshake()
         upper, self.upper = self.upper, None
         if upper is not None:
@@ -200,19 +204,28 @@ class Layer:
         self.upper = upper
         upper.makeConnection(self)
 
-    def handshakeFailed(self, reason: str, *, abort: bool = True) -> None:
+    def handshakeFailed(
+        self,
+        reason: str,
+        *,
+        abort: bool = True,
+        offence: Offence | None = Offence.HANDSHAKE,
+    ) -> None:
         """
         The peer gets no protocol.
 
         Args:
             reason: Why, in a few words.
             abort: Cut the connection; otherwise the caller ends it.
+            offence: What the peer is penalized for; C{None}: it is not.
         """
         if self._failed:
             return
         self._failed = True
         self._stopTimer()
         self.context.emit(HandshakeFailed(self.context.service, self._address, self.name, reason))
+        if offence is not None and self.penalizes:
+            self.context.penalize(self._address, reason, offence)
         if abort:
             self.abortConnection()
 
@@ -229,7 +242,7 @@ class Layer:
             self.context.handshakeEnded(self)
 
     def _tookTooLong(self) -> None:
-        self.handshakeFailed("it took too long")
+        self.handshakeFailed("it took too long", offence=Offence.TIMEOUT)
 
     # The upper side: what a protocol calls.
 

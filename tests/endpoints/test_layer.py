@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from myserv.endpoints.farewell import LINGER
 from myserv.endpoints.layer import Layer, LayerFactory
-from myserv.events import HandshakeFailed
+from myserv.events import HandshakeFailed, Offence, PeerPenalized
 from myserv.server.listener import StreamListener
 from myserv.testing import MemoryEndpoint, RecordingObserver, SteppedReactor
 
@@ -352,3 +352,30 @@ def test_applicationProtocols() -> None:
     factory: Any = Stage(Speaks()).factory
     assert IProtocolNegotiationFactory.providedBy(factory)
     assert factory.acceptableProtocols() == [b"word"]
+
+
+class TestPenalties:
+    def test_wrongWord(self, stage: Stage) -> None:
+        """A handshake that fails counts against the peer."""
+        peer = stage.connect(b"shut")
+        [penalized] = stage.observer.ofType(PeerPenalized)
+        assert (penalized.peer, penalized.offence) == (peer.address, Offence.HANDSHAKE)
+
+    def test_late(self, stage: Stage) -> None:
+        """One that takes too long counts as that."""
+        stage.connect()
+        stage.reactor.advance(3600)
+        [penalized] = stage.observer.ofType(PeerPenalized)
+        assert penalized.offence is Offence.TIMEOUT
+
+    def test_leaves(self, stage: Stage) -> None:
+        """To leave is no offence: health checks do that."""
+        stage.connect().close()
+        stage.reactor.settle()
+        assert stage.observer.ofType(PeerPenalized) == []
+
+    def test_notItsFault(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nor does a layer penalize whom it must not."""
+        monkeypatch.setattr(Password, "penalizes", False)
+        stage.connect(b"shut")
+        assert stage.observer.ofType(PeerPenalized) == []

@@ -24,7 +24,7 @@ from myserv.endpoints.dtls.cookies import Cookies
 from myserv.endpoints.dtls.hello import ClientHello, readHello, writeVerifyRequest
 from myserv.endpoints.dtls.records import MAXIMUM_PLAIN, isOneOfData, isUnencrypted, isWhole
 from myserv.endpoints.tls.store import CertificateStore
-from myserv.events import AssociationEnded, AssociationStarted, HandshakeFailed, Peer
+from myserv.events import AssociationEnded, AssociationStarted, HandshakeFailed, Offence, Peer
 from myserv.interfaces import IDrainable, IListenerContext, IPeerObserver, IReloadable
 
 NOT_DTLS: Final = "it is not DTLS"
@@ -280,6 +280,8 @@ class DTLSLayer(DatagramProtocol):
         self._context.emit(
             HandshakeFailed(self._context.service, association.address, "dtls", reason)
         )
+        # Whoever has an association has sent a cookie back: the address is its own.
+        self._context.penalize(association.address, reason, Offence.HANDSHAKE)
 
     def _handshakeOver(self, association: Association) -> None:
         del self._handshaking[association.address]

@@ -144,6 +144,8 @@ class ProxyLayer(Layer):
     """
 
     name = "proxy"
+    # It is the balancer that would be refused, and with it all of its clients.
+    penalizes = False
 
     def __init__(
         self, factory: ProxyFactory, address: Any, timeout: float, *, trusted: bool
