@@ -145,8 +145,8 @@ class Layer:
         if self.upper is None and not self._failed:
             cut = reason.check(ConnectionAborted)
             # A health check, perhaps, or a scanner: nobody's fault.
-            reason = "the server closed" if cut else "the peer left"
-            self.handshakeFailed(reason, abort=False, offence=None)
+            why = "the server closed" if cut else "the peer left"
+            self.handshakeFailed(why, abort=False, offence=None)
         self._endHandshake()
         upper, self.upper = self.upper, None
         if upper is not None:
