@@ -5,7 +5,7 @@ What all services of a process share: how much room there is, and who misbehaved
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, cast
+from typing import Final
 
 from myserv.admission.addresses import hostOf
 from myserv.admission.local import LocalTallies
@@ -16,9 +16,8 @@ from myserv.admission.tallies import Tallies
 from myserv.events import Event, Offence, Peer, PeerPenalized
 from myserv.interfaces import IAdmissionRule
 from myserv.limits import Limits, PenaltyLimits
-from myserv.options.structure import structure
 
-DEFAULT_PENALTIES: Final = cast(PenaltyLimits, structure(PenaltyLimits, {}))
+DEFAULT_PENALTIES: Final = PenaltyLimits()
 """With nothing configured."""
 
 
@@ -93,10 +92,13 @@ class ServerAdmission:
 
     def forget(self, name: str) -> None:
         """
-        A service is gone.  Those of its connections that are left stay counted.
+        A service is going.  Those of its connections that are left stay counted, but
+        nobody waits for it any more.
         """
-        self._services.pop(name, None)
+        admission = self._services.pop(name, None)
         self._room.settlers.pop(name, None)
+        if admission is not None:
+            admission.leave()
 
     def penalize(self, service: str, peer: Peer, reason: str, offence: Offence) -> None:
         """

@@ -182,7 +182,8 @@ class Admission:
         """
         Let other limits be in force.
 
-        Connections that are over a lower limit stay.
+        Connections that are over a lower limit stay.  Users and groups are looked up
+        again, even if their names are the same.
 
         Returns:
             The keys that changed.
@@ -197,7 +198,7 @@ class Admission:
             for field in attrs.fields(Limits)
             if getattr(before, field.name) != getattr(limits, field.name)
         )
-        if changed:
+        if changed or self.needsCredentials:
             self._take(limits)
         return changed
 
@@ -269,6 +270,12 @@ class Admission:
                 limit = ROOM_KEY
         connections = self._all.total if limit == ROOM_KEY else tally.total
         self._waiting.settle(limit, connections)
+
+    def leave(self) -> None:
+        """
+        The service is going: its listeners are told nothing more, and nobody of it.
+        """
+        self._waiting = Waiting(self.name, self._seconds, lambda event: None)
 
     # Our own.
 

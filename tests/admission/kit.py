@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from attrs import evolve
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -25,7 +25,7 @@ def limitsOf(**keys: object) -> Limits:
 
 def penaltiesOf(**keys: Any) -> PenaltyLimits:
     """Penalties, as a program would write them."""
-    return cast(PenaltyLimits, evolve(DEFAULT_PENALTIES, **keys))
+    return evolve(DEFAULT_PENALTIES, **keys)
 
 
 def host(text: str) -> IPv4Address | IPv6Address:

@@ -138,6 +138,10 @@ def test_membersOfANamedGroupComeIn(monkeypatch: pytest.MonkeyPatch) -> None:
     for allowed in (who(gid=50), who(uid=1001), who(gid=200), who(uid=1002), who(gid=300)):
         letIn(admission, UNIX, allowed)
     assert tryIn(admission, UNIX, who(uid=1003, gid=51)) == CREDENTIALS
+    # Who has become a member since is one when the limits are applied again.
+    users["gone"] = 1003
+    assert admission.apply(admission.limits) == ()
+    letIn(admission, UNIX, who(uid=1003, gid=51))
 
 
 def test_userThatIsNotThereIsAMistake() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from twisted.internet.address import UNIXAddress
 
@@ -29,7 +31,7 @@ def howMany(admission: Admission, peer: str = "192.0.2.1", most: int = 1000) -> 
 def test_aBurstAndThenTheRate(key: str, rate: float, burst: int, atOnce: int) -> None:
     """One second's worth at once unless something else was said, at least one."""
     hall = Hall()
-    keys = {key: rate, key.replace("Rate", "Burst"): burst}
+    keys: dict[str, Any] = {key: rate, key.replace("Rate", "Burst"): burst}
     admission = hall.service(**keys)
     assert howMany(admission) == atOnce
     hall.now += 0.5 / rate
