@@ -3,8 +3,8 @@ The grammar of endpoint strings, and nothing of their meaning.
 
 It is Twisted's: parameters between colons, C{key=value} for those with a name,
 and a backslash before a colon, an equals sign or a backslash that is meant
-literally.  Beyond it, an IPv6 address in brackets needs no backslashes:
-C{tcp:[::1]:80}.
+literally.  Beyond it, an IPv6 address in brackets needs no backslashes, nor does a
+network, alone or in a list: C{tcp:[::1]:80}, C{from=10.0.0.0/8,[2001:db8::]/32}.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from attrs import frozen
 from myserv.errors import EndpointError
 
 # Only what looks like an address: C{unix:[a:mode=600} is Twisted's to split.
-_BRACKETED: Final = re.compile(r"\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?\](?=:|\Z)")
+_BRACKETED: Final = re.compile(
+    r"\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?\](?:/[0-9]{1,3})?(?=[:,]|\Z)"
+)
 
 
 @frozen
@@ -66,7 +68,7 @@ def split(text: str) -> tuple[Parameter, ...]:
     start = True
     while position < len(text):
         if start and (bracketed := _BRACKETED.match(text, position)):
-            value = [bracketed[0]]
+            value.append(bracketed[0])
             position = bracketed.end()
             start = False
             continue
@@ -84,6 +86,8 @@ def split(text: str) -> tuple[Parameter, ...]:
             key, value, start = "".join(value), [], True
         else:
             value.append(character)
+            # Of a list only: a positional parameter may be a path with a comma in it.
+            start = character == "," and key is not None
         position += 1
     parameters.append(Parameter("".join(value), key))
     return tuple(parameters)

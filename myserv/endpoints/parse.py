@@ -24,6 +24,7 @@ from myserv.endpoints.grammar import Parameter, join, split
 from myserv.endpoints.kind import Kind
 from myserv.endpoints.prefixes import (
     BUILT_IN,
+    WRAPPERS,
     Prefix,
     blamingPlugin,
     brokenPlugins,
@@ -33,6 +34,7 @@ from myserv.endpoints.prefixes import (
     isPrefix,
     knownPrefixes,
 )
+from myserv.endpoints.proxy.wrapper import UNIX, ProxyOptions
 from myserv.endpoints.stock import callParser, declaredKeys
 from myserv.errors import ConfigurationError, EndpointError, didYouMean, formatKeyPath
 from myserv.interfaces import (
@@ -54,6 +56,11 @@ MAXIMUM_LAYERS: Final = 16
 """Wrappers in one string: each costs every connection, and three are many."""
 
 _TLS: Final = "tls"
+_OF_THE_NETWORK: Final = frozenset({"tcp", "tcp6", "ssl"})
+
+# Of an IPv6 address, what stands before a colon, and after it.
+_GROUP: Final = re.compile(r"[0-9A-Fa-f]{0,4}")
+_GROUPS: Final = re.compile(r"[0-9A-Fa-f:]*(?:/[0-9]*)?")
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9.-]*")
 
 _SEPARATOR: Final = ","
@@ -307,6 +314,7 @@ def parseEndpoint(text: str) -> Endpoint:
         *outer, last = segments
         endpoint = Endpoint(tuple(map(_layer, outer)), _place(last))
         _checkKinds(endpoint, last.prefix)
+        _checkSources(endpoint, last.prefix)
         return endpoint
     except ConfigurationError as error:
         raise EndpointError(
@@ -321,6 +329,23 @@ def _checkKinds(endpoint: Endpoint, place: str) -> None:
             raise EndpointError(f"{prefix} goes over streams, and {place} receives datagrams")
         if endpoint.kind is Kind.STREAM and not IStreamWrapper.providedBy(layer.wrapper):
             raise EndpointError(f"{prefix} goes over datagrams, and {place} receives streams")
+
+
+def _checkSources(endpoint: Endpoint, place: str) -> None:
+    # The one nearest the wire: what others hear of may have any address.
+    proxies = [each for each in endpoint.layers if isinstance(each.options, ProxyOptions)]
+    if not proxies:
+        return
+    isUnix = [each == UNIX for each in proxies[-1].options.sources]
+    if place in _OF_THE_NETWORK and all(isUnix):
+        raise EndpointError(
+            f"proxy: nobody comes to {place} through a UNIX socket: name the balancers' networks "
+            "in from="
+        )
+    if place == "unix" and not any(isUnix):
+        raise EndpointError(
+            "proxy: who comes through a UNIX socket has no address: write from=unix"
+        )
 
 
 @define
@@ -352,6 +377,8 @@ def _segments(parameters: tuple[Parameter, ...]) -> list[_Segment]:
         elif len(segments) > MAXIMUM_LAYERS:
             raise EndpointError(f"there may be {MAXIMUM_LAYERS} layers at most")
         else:
+            if index and not isPrefix(parameter.value.lower()):
+                _checkNotCut(parameters[index - 1], parameter.value)
             segments.append(_segment(str(parameter)))
     last = segments[-1]
     path = dict(last.keys).get("path")
@@ -365,6 +392,19 @@ def _segments(parameters: tuple[Parameter, ...]) -> list[_Segment]:
     if isTwistedTLS and not last.positionals:
         _addDefaultPort(segments)
     return segments
+
+
+def _checkNotCut(before: Parameter, rest: str) -> None:
+    # Whoever writes a colon without a backslash has the value cut off there.
+    start = before.value.rpartition(_SEPARATOR)[2]
+    isAddress = _GROUP.fullmatch(start) and _GROUPS.fullmatch(rest) and not rest.isdigit()
+    isURL = rest.startswith("//") or ("//" in start and rest.isdigit())
+    if before.key is not None and (isAddress or isURL):
+        brackets = "put an IPv6 address in brackets, or " if isAddress else ""
+        raise EndpointError(
+            f'the value of "{before.key}" ends at the colon after "{before.value}": {brackets}write '
+            "a backslash before each colon that belongs to it"
+        )
 
 
 def _twistedTLS(written: _Segment, directory: str) -> _Segment:
@@ -476,6 +516,7 @@ def _place(segment: _Segment) -> Place | ForeignPlace:
 
 def _structure(segment: _Segment, optionsType: type) -> Any:
     names = [spec.name for spec in describe(optionsType) if spec.positional]
+    _checkOnePlace(segment, optionsType)
     positionals = segment.positionals
     values = dict(segment.keys)
     if "interface" in names and positionals and _isHost(*positionals[:2]):
@@ -510,6 +551,18 @@ def _structure(segment: _Segment, optionsType: type) -> Any:
                 evolve(each, key=(), message=_underPrefix(segment.prefix, each.key, each.message))
                 for each in error.problems
             ) from None
+
+
+def _checkOnePlace(segment: _Segment, optionsType: type) -> None:
+    specs = [spec for spec in describe(optionsType) if spec.positional]
+    for spec, value in zip(specs, segment.positionals, strict=False):
+        # A file may be called tcp; no interface is, nor a number.
+        takesAny = spec.type.element is str and spec.name != "interface"
+        if not takesAny and (value in BUILT_IN or value in WRAPPERS):
+            raise EndpointError(
+                f'the prefix "{value}" stands where {segment.prefix} takes "{spec.name}": a string '
+                "names one place to listen, so write another string for another place"
+            )
 
 
 def _separated(optionsType: type, values: dict[str, str]) -> dict[str, str | list[str]]:

@@ -28,6 +28,7 @@ IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
 _NUMBER_UNIT: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+_NUMBER: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*")
 _DURATION_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE_UNITS: Final = {
     "B": 1,
@@ -43,6 +44,8 @@ _FOLDED_SIZE_UNITS: Final = {unit.lower(): size for unit, size in _SIZE_UNITS.it
 _HOST_PORT: Final = re.compile(
     r"(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<host>[^\[\]:\s]+)):(?P<port>[^:]*)"
 )
+
+_BRACKETED: Final = re.compile(r"\A\[([^\[\]]*)\](?=/|\Z)")
 
 _MAXIMUM_SIZE_DIGITS: Final = 100
 """Python reads no more than some thousands; no machine has 10**100 bytes."""
@@ -68,6 +71,8 @@ class Duration(float):
         Raises:
             ValueError: It is anything else.
         """
+        if bare := _NUMBER.fullmatch(text):
+            raise ValueError(f'{text!r} is not a duration: write a unit: "{bare[1]}s"')
         wrong = f'{text!r} is not a duration: write a number and ms, s, m, h or d, such as "30s"'
         seconds = 0.0
         end = 0
@@ -202,15 +207,18 @@ def parseIPNetwork(text: str) -> IPNetwork:
     """
     Read a network in CIDR notation; a single address is a network of one.
 
+    The address may stand in brackets: C{[2001:db8::]/32}.
+
     Raises:
         ValueError: It is not a network, or has bits set beyond its prefix.
     """
+    bare = _BRACKETED.sub(r"\1", text)
     try:
-        return ip_network(text)
+        return ip_network(bare)
     except ValueError:
         pass
     try:
-        meant = ip_network(text, strict=False)
+        meant = ip_network(bare, strict=False)
     except ValueError:
         raise ValueError(
             f'{text!r} is not a network: write one such as "10.0.0.0/8" or "2001:db8::/32"'

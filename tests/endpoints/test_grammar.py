@@ -13,7 +13,7 @@ from myserv.errors import EndpointError
 TEXT = st.text(alphabet=st.sampled_from("ab1:=\\.é \n")) | st.text()
 """Mostly what the grammar has to do something about."""
 
-BRACKETS = st.text(alphabet=st.sampled_from("[]:1fF.%a=\\\n")) | TEXT
+BRACKETS = st.text(alphabet=st.sampled_from("[]:1fF.%a=\\\n,/")) | TEXT
 
 
 def endsInBackslash(text: str) -> bool:
@@ -54,10 +54,14 @@ def test_split(text: str, parameters: list[tuple[str, str | None]]) -> None:
         ("tcp:[::ffff:10.0.0.1]:80", ["tcp", "[::ffff:10.0.0.1]", "80"]),
         ("tcp:[fe80::1%eth0.1-x_y]:80", ["tcp", "[fe80::1%eth0.1-x_y]", "80"]),
         ("[::1]", ["[::1]"]),
+        ("proxy:from=[2001:db8::]/32:tcp", ["proxy", "[2001:db8::]/32", "tcp"]),
+        ("proxy:from=10.0.0.0/8,[::]/0,[::1]:tcp", ["proxy", "10.0.0.0/8,[::]/0,[::1]", "tcp"]),
         # Not addresses, and so Twisted's to split.
         ("unix:[a:mode=600", ["unix", "[a", "600"]),
         ("unix:[x:y]", ["unix", "[x", "y]"]),
         ("unix:[g::]:1", ["unix", "[g", "", "]", "1"]),
+        ("unix:a,[::1]", ["unix", "a,[", "", "1]"]),
+        ("proxy:from=[::]/:tcp", ["proxy", "[", "", "]/", "tcp"]),
         ("tcp:[80]:1", ["tcp", "[80]", "1"]),
         ("tcp:[::1]x:80", ["tcp", "[", "", "1]x", "80"]),
         ("tcp:[::1]\n:80", ["tcp", "[", "", "1]\n", "80"]),

@@ -322,6 +322,8 @@ def test_twistedsStdioString() -> None:
         ("unixgram:/x:600", "unixgram:/x:mode=600"),
         ("unixgram:/x:lockfile=false", "unixgram:/x:lockfile=false"),
         ("unix:[::1]", r"unix:[::1]"),
+        ("unix:tcp", "unix:tcp"),
+        ("tcp:80:interface=tcp", "tcp:80:interface=tcp"),
         ("unix:mode=600:/x", "unix:/x:mode=600"),
         ("unix:a=b", None),
         (r"unix:a\=b", r"unix:a\=b"),
@@ -556,6 +558,15 @@ THERE_IS = (
     "tcp, tcp6, tls, udp, udp6, unix, unixgram, websocket, zip"
 )
 
+ANOTHER_PLACE = (
+    'the prefix "{}" stands where {} takes "{}": a string names one place to listen, '
+    "so write another string for another place"
+)
+BRACKETS = "put an IPv6 address in brackets, or "
+CUT = (
+    'the value of "{}" ends at the colon after "{}": {}write a backslash before each colon '
+    "that belongs to it"
+)
 ERRORS = {
     "": f'there is no prefix ""; {THERE_IS}',
     ":80": f'there is no prefix ""; {THERE_IS}',
@@ -668,6 +679,17 @@ ERRORS = {
     "plain:plain:stdio:x=1": 'plain or stdio has no key "x"; it takes none',
     "strict:red:chairs=4": 'strict has no key "chairs"; there is room, seats',
     "postcard:Bonn:town=Ulm": 'postcard has no key "town"; there is stamp',
+    "tls:cert=/x:tcp:80:tcp:81": ANOTHER_PLACE.format("tcp", "tcp", "interface"),
+    "udp:80:udp:81": ANOTHER_PLACE.format("udp", "udp", "interface"),
+    "tcp6:80:tls": ANOTHER_PLACE.format("tls", "tcp6", "backlog"),
+    "tcp:tcp:80": ANOTHER_PLACE.format("tcp", "tcp", "port"),
+    r"proxy:from=2001:db8\:\:/32:tcp:80": CUT.format("from", "2001", BRACKETS),
+    "proxy:from=2001:db8::/32:tcp:80": CUT.format("from", "2001", BRACKETS),
+    "proxy:from=10.0.0.0/8,::/0:tcp:80": CUT.format("from", "10.0.0.0/8,", BRACKETS),
+    "proxy:from=10.0.0.1:80": 'there is no prefix; did you mean "tcp:80" or "udp:80"?',
+    "chat:path=/a:level=80:80": 'there is no prefix; did you mean "tcp:80" or "udp:80"?',
+    "chat:path=/a:origin=http://b:tcp:80": CUT.format("origin", "http", ""),
+    r"chat:path=/a:origin=http\://b:8080:tcp:80": CUT.format("origin", "http://b", ""),
     "tcp:80\\": "'tcp:80\\\\' ends in a backslash that escapes nothing",
 }  # fmt: skip
 

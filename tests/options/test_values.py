@@ -48,8 +48,6 @@ def test_durationIsRead(text: str, seconds: float) -> None:
         "",
         " ",
         "s",
-        "30",
-        "30 ",
         "1h30",
         "30x",
         "30S",
@@ -76,6 +74,14 @@ def test_whatIsNoDuration(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration: write a number and ms") as caught:
         Duration.parse(text)
     assert str(caught.value).startswith(repr(text))
+
+
+@pytest.mark.parametrize(("text", "meant"), [("30", "30s"), (" 1.5 ", "1.5s"), ("0", "0s")])
+def test_aDurationWithoutAUnit(text: str, meant: str) -> None:
+    """The unit is what is missing, for nothing, too."""
+    with pytest.raises(ValueError, match="write a unit") as caught:
+        Duration.parse(text)
+    assert str(caught.value) == f'{text!r} is not a duration: write a unit: "{meant}"'
 
 
 @pytest.mark.parametrize(
@@ -300,6 +306,8 @@ def test_whatIsNoAddress(text: str) -> None:
         ("2001:db8::/32", "2001:db8::/32"),
         ("::1", "::1/128"),
         ("10.0.0.0/255.0.0.0", "10.0.0.0/8"),
+        ("[2001:db8::]/32", "2001:db8::/32"),
+        ("[::1]", "::1/128"),
     ],
 )
 def test_networkIsRead(text: str, network: str) -> None:
@@ -316,7 +324,7 @@ def test_networkWithBitsBeyondItsPrefix() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["", "all", "10.0.0.0/33", "10.0.0/8"])
+@pytest.mark.parametrize("text", ["", "all", "10.0.0.0/33", "10.0.0/8", "[::1", "[]/8"])
 def test_whatIsNoNetwork(text: str) -> None:
     """Anything else is refused."""
     with pytest.raises(ValueError, match=r'is not a network: write one such as "10\.0\.0\.0/8"'):

@@ -25,7 +25,7 @@ from myserv.endpoints.proxy import codec
 from myserv.errors import ConfigurationError, Problem
 from myserv.interfaces import IListenerContext, IStreamWrapper
 from myserv.options.declare import option
-from myserv.options.values import Duration, IPAddress, IPNetwork, parseIPNetwork
+from myserv.options.values import Duration, IPAddress, parseIPNetwork
 
 LOCAL_PATIENCE: Final = 0.1
 """Seconds that a proxy which connects on its own behalf has to leave again before
@@ -54,17 +54,11 @@ class ProxyOptions:
         for index, text in enumerate(self.sources):
             try:
                 if text != UNIX:
-                    _network(text)
+                    parseIPNetwork(text)
             except ValueError as error:
                 problems.append(Problem(str(error), ("from", index)))
         if problems:
             raise ConfigurationError(problems)
-
-
-def _network(text: str) -> IPNetwork:
-    # An address in brackets needs no backslashes in an endpoint string.
-    bracketed = text.startswith("[") and text.endswith("]")
-    return parseIPNetwork(text[1:-1] if bracketed else text)
 
 
 @implementer(IStreamWrapper)
@@ -117,7 +111,7 @@ class Trusted:
         Args:
             sources: Networks, and C{unix}.
         """
-        self._networks = [_network(each) for each in sources if each != UNIX]
+        self._networks = [parseIPNetwork(each) for each in sources if each != UNIX]
         self._unix = UNIX in sources
 
     def __contains__(self, address: object) -> bool:

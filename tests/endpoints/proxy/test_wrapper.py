@@ -168,6 +168,9 @@ def having(onConnection: Callable[[Any], None]) -> Stage:
 # --- the keys -----------------------------------------------------------------
 
 
+NOBODY = "proxy: nobody comes to {} through a UNIX socket: name the balancers' networks in from="
+
+
 def test_options() -> None:
     """Networks, addresses and UNIX sockets; how long it may take."""
     endpoint = parseEndpoint(r"proxy:from=10.0.0.0/8,127.0.0.1,\:\:1,unix:timeout=3s:tcp:80")
@@ -182,6 +185,30 @@ def test_anAddressInBrackets() -> None:
     endpoint = parseEndpoint("proxy:from=[::1]:tcp:80")
     assert str(endpoint) == "proxy:from=[::1]:tcp:80"
     assert ipv6("::1") in Trusted(endpoint.layers[0].options.sources)
+
+
+def test_aNetworkInBrackets() -> None:
+    """Nor does a network, in a list."""
+    endpoint = parseEndpoint("proxy:from=10.0.0.0/8,[2001:db8::]/32:tcp:80")
+    trusted = Trusted(endpoint.layers[0].options.sources)
+    assert ipv6("2001:db8::7") in trusted
+    assert ipv6("2001:db9::7") not in trusted
+    assert parseEndpoint(str(endpoint)) == endpoint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "proxy:from=unix:proxy:from=10.0.0.0/8:tcp:80",
+        "proxy:from=10.0.0.0/8,unix:unix:/x",
+        "proxy:from=unix:fd:3",
+        "proxy:from=10.0.0.0/8:systemd:name=x",
+        "proxy:from=unix:haproxy:tcp:80",
+    ],
+)
+def test_sourcesThatMayBe(text: str) -> None:
+    """Of what cannot be known from the string, nothing is said."""
+    assert str(parseEndpoint(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -211,6 +238,12 @@ def test_anAddressInBrackets() -> None:
         (
             "proxy:from=10.0.0.0/8:timeout=0s:tcp:80",
             "proxy: timeout: '0s' is too small: the least is 1ms",
+        ),
+        ("proxy:from=unix:tcp:80", NOBODY.format("tcp")),
+        ("proxy:from=10.0.0.1:proxy:from=unix:tcp6:80", NOBODY.format("tcp6")),
+        (
+            "proxy:from=10.0.0.0/8:unix:/x",
+            "proxy: who comes through a UNIX socket has no address: write from=unix",
         ),
     ],
 )
