@@ -22,10 +22,10 @@ INSTALLED := pyproject.toml $(wildcard twisted_plugins/*.py)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint clients fuzz bench docs clean
+.PHONY: help run test lint clients fuzz reactor-tests bench docs clean
 
 help: ## List the targets.
-	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' Makefile | expand -t 10
 
 run: $(VENV)/.run ## Start the demonstration server (tac/demo.tac) in the foreground.
 	@exec $(BIN)/twistd --pidfile= -noy tac/demo.tac
@@ -61,6 +61,9 @@ clients: ## Have the real clients that the tests use.
 
 fuzz: $(VENV)/.test ## Try 100,000 mutated inputs on each parser of what peers send.
 	$(BIN)/python -m tests.fuzz
+
+reactor-tests: $(VENV)/.test ## Run Twisted's reactor tests against ours and against epoll.
+	$(BIN)/python -m tests.reactor
 
 bench: $(VENV)/.test ## Measure side by side with peers.
 	$(BIN)/python -m bench

@@ -1,7 +1,10 @@
 """What twistd finds.  Static names only: twistd caches what this file says."""
 
+from twisted.application.reactors import Reactor
+
 from myserv.tap import MyservCommand, TwistdCommand
 
+uvloop = Reactor("uvloop", "myserv.reactor", "uvloop's loop and its own connections.")
 myserv = MyservCommand()
 chargen = TwistdCommand("chargen", "Send characters without end (RFC 864).", "myserv-chargen")
 daytime = TwistdCommand("daytime", "Tell the day and time in words (RFC 867).", "myserv-daytime")

@@ -1,0 +1,120 @@
+"""
+TCP connections that we open.
+
+Until it is connected a socket is Twisted's, which knows about names, timeouts and the
+address to bind; from then on it is uvloop's.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet import tcp
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectError
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+
+from myserv.reactor.opening import open_
+from myserv.reactor.sockets import wrap
+from myserv.reactor.stream import Stream
+
+
+class TCPClientStream(Stream):
+    """
+    A TCP connection that we opened.
+
+    @ivar connector: Who wanted it.
+    @ivar addr: What was asked for.
+    """
+
+    tlsClient = True
+
+    def __init__(
+        self, sock: socket.socket, addr: Any, peer: Any, connector: Any, reactor: Any
+    ) -> None:
+        super().__init__(sock, None, reactor)
+        self.connector = connector
+        self.addr = addr
+        self._peer = peer
+        self._abandoned = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self)} to {self.addr} at {id(self):x}>"
+
+    @property
+    def logstr(self) -> str:
+        """
+        What log lines call it.
+        """
+        return f"{self._protocolName()},client"
+
+    def opened(self) -> None:
+        """
+        The socket is read: have the protocol built, and introduce it.
+        """
+        if self._abandoned:
+            self.native.abort()
+            return
+        try:
+            protocol = self.connector.buildProtocol(self._peer)
+        except BaseException as raised:  # noqa: BLE001 - the factory's bug
+            self._log.failure("{connector}: buildProtocol raised", connector=self.connector)
+            self.native.abort()
+            self.failIfNotConnected(ConnectError(string=str(raised)))
+            return
+        # Where there is none, something has to be told of the end all the same.
+        self.protocol = Protocol() if protocol is None else protocol
+        super().opened()
+        if protocol is None:
+            self.loseConnection()
+
+    def failIfNotConnected(self, error: Exception) -> None:
+        """
+        Somebody gave up in the last moment.
+        """
+        if not self.connected and not self.disconnected and not self._abandoned:
+            self._abandoned = True
+            self.connector.connectionFailed(Failure(error))
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        Close, and tell the protocol and the connector.
+        """
+        if self.disconnected or self._abandoned:
+            return
+        super().connectionLost(reason)
+        self.connector.connectionLost(reason)
+
+    def getPeer(self) -> IPv4Address | IPv6Address:
+        """
+        Whom we connected to.
+        """
+        peer: IPv4Address | IPv6Address = self._peer
+        return peer
+
+
+class _Connecting(tcp.Client):
+    """
+    Twisted's client until it is connected.
+    """
+
+    def _connectDone(self) -> None:
+        # Who would still give up, on time for example, is too late.
+        self.connected = 1
+        peer = self.getPeer()
+        sock = wrap(self.addressFamily, self.socket.detach())
+        stream = TCPClientStream(sock, self.addr, peer, self.connector, self.reactor)
+        self.connector.transport = stream
+        del self.connector
+        open_(stream)
+
+
+class TCPConnector(tcp.Connector):
+    """
+    Opens one TCP connection, again if asked.
+    """
+
+    def _makeTransport(self) -> _Connecting:
+        return _Connecting(self.host, self.port, self.bindAddress, self, self.reactor)

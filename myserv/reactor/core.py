@@ -1,0 +1,334 @@
+"""
+The reactor: what it makes and when it calls.
+
+Connections, listening ports and UDP ports are this package's own.  What else there
+is - processes, threads, DNS, serial lines - is Twisted's C{AsyncioSelectorReactor},
+put right where it relies on asyncio's own loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+import uvloop
+from twisted.internet import error
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+from twisted.internet.base import DelayedCall, ReactorBase
+from twisted.internet.interfaces import IConnector, IListeningPort
+from twisted.logger import Logger
+from twisted.python import context
+from twisted.python.failure import Failure
+
+from myserv.reactor.children import ChildSignals
+from myserv.reactor.client import TCPConnector
+from myserv.reactor.datagram import UDPPort
+from myserv.reactor.listening import TCPPort, UNIXPort
+from myserv.reactor.opening import adoptTCP, adoptUNIX
+
+_STREAM_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+
+
+class UVLoopReactor(AsyncioSelectorReactor):
+    """
+    A reactor that runs on a uvloop loop.
+
+    @ivar eventLoop: The loop.
+    @ivar contexts: Twisted's stack of contexts, of the thread that the reactor is in.
+    @ivar natives: The connections and ports that are open and not watched through
+        L{addReader}.
+    """
+
+    _log = Logger()
+
+    def __init__(self, eventLoop: asyncio.AbstractEventLoop | None = None) -> None:
+        """
+        Args:
+            eventLoop: A uvloop loop; a new one if there is none.
+        """
+        self.eventLoop: asyncio.AbstractEventLoop = eventLoop or uvloop.new_event_loop()
+        self.eventLoop.set_exception_handler(self._raised)
+        self.natives: set[Any] = set()
+        self.contexts = context.theContextTracker.currentContext().contexts
+        self._timer: asyncio.Handle | None = None
+        self._armedFor = math.inf
+        super().__init__(self.eventLoop)
+
+    def _raised(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # What nobody else caught. uvloop names the exception where there is one.
+        exception = context.get("exception")
+        said = context.get("message") or "a callback of the event loop raised"
+        if exception is None:
+            self._log.error("{said}", said=said)
+        else:
+            failure = Failure(exception, type(exception), exception.__traceback__)
+            self._log.failure("{said}", failure, said=said)
+
+    # Streams.
+
+    def listenTCP(
+        self, port: Any, factory: Any, backlog: int = 50, interface: str = ""
+    ) -> IListeningPort:
+        """
+        Listen on a TCP port.
+
+        Args:
+            port: Its number, or a C{Binding}.
+            factory: Builds the protocols.
+            backlog: How many connections may wait in the kernel.
+            interface: The address to bind; empty for every IPv4 address.
+
+        Returns:
+            The port; C{stopReading} and C{startReading} pause and resume it.
+
+        Raises:
+            twisted.internet.error.CannotListenError: The system refused.
+        """
+        opened = TCPPort(port, factory, backlog, interface, self)
+        opened.startListening()
+        return opened
+
+    def listenUNIX(
+        self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: int = 0
+    ) -> IListeningPort:
+        """
+        Listen on a UNIX socket; the arguments are those of C{IReactorUNIX}.
+        """
+        opened = UNIXPort(address, factory, backlog, mode, self, wantPID)
+        opened.startListening()
+        return opened
+
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float = 30,
+        bindAddress: Any = None,
+    ) -> IConnector:
+        """
+        Connect to a TCP port; the arguments are those of C{IReactorTCP}.
+        """
+        connector = TCPConnector(host, port, factory, timeout, bindAddress, self)
+        connector.connect()
+        return connector
+
+    def adoptStreamPort(
+        self, fileDescriptor: int, addressFamily: Any, factory: Any
+    ) -> IListeningPort:
+        """
+        Listen on a socket that listens already; its descriptor is duplicated.
+
+        Raises:
+            twisted.internet.error.UnsupportedAddressFamily: Neither IP nor UNIX.
+        """
+        if addressFamily not in _STREAM_FAMILIES:
+            raise error.UnsupportedAddressFamily(addressFamily)
+        if addressFamily == socket.AF_UNIX:
+            opened: Any = UNIXPort._fromListeningDescriptor(self, fileDescriptor, factory)
+        else:
+            opened = TCPPort._fromListeningDescriptor(self, fileDescriptor, addressFamily, factory)
+        opened.startListening()
+        port: IListeningPort = opened
+        return port
+
+    def adoptStreamConnection(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> Any:
+        """
+        Take over a connected socket; its descriptor is duplicated.
+
+        Returns:
+            The transport, C{None} if the factory built no protocol.
+
+        Raises:
+            twisted.internet.error.UnsupportedAddressFamily: Neither IP nor UNIX.
+        """
+        if addressFamily not in _STREAM_FAMILIES:
+            raise error.UnsupportedAddressFamily(addressFamily)
+        adopt = adoptUNIX if addressFamily == socket.AF_UNIX else adoptTCP
+        return adopt(self, fileDescriptor, addressFamily, factory)
+
+    # Datagrams.
+
+    def listenUDP(
+        self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192
+    ) -> IListeningPort:
+        """
+        Receive datagrams; the arguments are those of C{IReactorUDP}.
+        """
+        opened = UDPPort(port, protocol, interface, maxPacketSize, self)
+        opened.startListening()
+        return opened
+
+    def adoptDatagramPort(
+        self, fileDescriptor: int, addressFamily: Any, protocol: Any, maxPacketSize: int = 8192
+    ) -> IListeningPort:
+        """
+        Receive datagrams on a socket that is bound already; its descriptor is
+        duplicated.
+
+        Raises:
+            twisted.internet.error.UnsupportedAddressFamily: Not IP.
+        """
+        if addressFamily not in (socket.AF_INET, socket.AF_INET6):
+            raise error.UnsupportedAddressFamily(addressFamily)
+        opened: Any = UDPPort._fromListeningDescriptor(
+            self, fileDescriptor, addressFamily, protocol, maxPacketSize
+        )
+        opened.startListening()
+        port: IListeningPort = opened
+        return port
+
+    # Whom it watches.
+
+    def addReader(self, reader: Any) -> None:
+        """
+        Watch what is read from.
+        """
+        if reader in self.natives:
+            reader.startReading()
+        else:
+            super().addReader(reader)
+
+    def removeReader(self, reader: Any) -> None:
+        """
+        Watch it no more.
+        """
+        if reader in self.natives:
+            reader.stopReading()
+        else:
+            super().removeReader(reader)
+
+    def removeAll(self) -> list[Any]:
+        """
+        Forget every connection and port.
+
+        Returns:
+            Them.
+        """
+        natives = list(self.natives)
+        for each in natives:
+            each.stopReading()
+        self.natives.clear()
+        return natives + list(super().removeAll())
+
+    def getReaders(self) -> list[Any]:
+        """
+        Everything that is read from.
+        """
+        return [each for each in self.natives if each.reading] + list(super().getReaders())
+
+    def getWriters(self) -> list[Any]:
+        """
+        Everything that waits to be written to.
+        """
+        writing = [each for each in self.natives if each.getWriteBufferSize()]
+        return writing + list(super().getWriters())
+
+    def _readOrWrite(self, selectable: Any, read: bool) -> None:
+        # As Twisted's own, which lets what is not an Exception through to the loop.
+        try:
+            super()._readOrWrite(selectable, read)
+        except BaseException as raised:  # noqa: BLE001 - a bug of whoever is watched
+            self._log.failure("{selectable} raised", selectable=selectable)
+            self._disconnectSelectable(selectable, raised, read)
+
+    # Time.
+
+    def callLater(
+        self, delay: float, callable: Callable[..., Any], *args: object, **kw: object
+    ) -> DelayedCall:
+        """
+        Call something later: not before its time, and a millisecond after it at most
+        when there is nothing else to do.
+        """
+        call = ReactorBase.callLater(self, delay, callable, *args, **kw)
+        if call.time < self._armedFor:
+            self._arm(call.time, delay)
+        return call
+
+    def _moveCallLaterSooner(self, delayedCall: Any) -> None:
+        ReactorBase._moveCallLaterSooner(self, delayedCall)
+        when = delayedCall.getTime()
+        if when < self._armedFor:
+            self._arm(when, when - self.seconds())
+
+    def _arm(self, when: float, delay: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armedFor = when
+        if delay <= 0:
+            self._timer = self.eventLoop.call_soon(self._due)
+        else:
+            # uvloop rounds to milliseconds: half of all calls would come too early.
+            seconds = math.ceil(delay * 1000) / 1000
+            self._timer = self.eventLoop.call_later(seconds, self._due)
+
+    def _due(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._armedFor = math.inf
+        self.runUntilCurrent()
+        delay = self.timeout()
+        if delay is not None and self._armedFor == math.inf:
+            self._arm(self.seconds() + delay, delay)
+
+    def _reschedule(self) -> None:
+        # What the parent class calls; L{_arm} has done it.
+        pass
+
+    # Threads and signals.
+
+    def installWaker(self) -> None:
+        """
+        Nothing to do: uvloop can be woken as it is.
+        """
+
+    def wakeUp(self) -> None:
+        """
+        Have the loop see to what other threads have asked for.
+        """
+        if not self.eventLoop.is_closed():
+            self.eventLoop.call_soon_threadsafe(self._due)
+
+    def callFromThread(  # type: ignore[override] # its parents do not agree either
+        self, f: Callable[..., Any], *args: object, **kwargs: object
+    ) -> None:
+        """
+        Have the reactor's thread call something; in the order in which it was asked.
+        """
+        ReactorBase.callFromThread(self, f, *args, **kwargs)
+
+    def _signalsFactory(self) -> ChildSignals:
+        return ChildSignals(ReactorBase._signalsFactory(self), self.eventLoop)
+
+    # Its life.
+
+    def run(self, installSignalHandlers: bool = True) -> None:
+        """
+        Run until L{stop}.
+        """
+        self.contexts = context.theContextTracker.currentContext().contexts
+        self.startRunning(installSignalHandlers=installSignalHandlers)
+        try:
+            self.eventLoop.run_forever()
+        finally:
+            self._signals.uninstall()
+            self._justStopped = False
+
+    def iterate(self, delay: float = 0.0) -> None:
+        """
+        Run for a while; not from within the running loop, which uvloop cannot do.
+
+        Args:
+            delay: Seconds; 0 does what is due and what has arrived.
+        """
+        self._due()
+        if delay:
+            self.eventLoop.call_later(delay, self.eventLoop.stop)
+        else:
+            self.eventLoop.call_soon(self.eventLoop.stop)
+        self.eventLoop.run_forever()

@@ -1,0 +1,239 @@
+"""
+Listening ports: accept in batches, pause, and rest when the system has no more room.
+
+What opens and closes a port is Twisted's; this replaces how it accepts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from socket import SOCK_STREAM
+from socket import socket as Socket
+from typing import Any, Final
+
+from twisted.internet import tcp, unix
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from myserv.reactor.opening import Opening, begin, finish
+from myserv.reactor.server import TCPServerStream, unixServerStream
+from myserv.reactor.sockets import CLASSES
+from myserv.reactor.stream import Stream, scoped
+
+BATCH: Final = 16
+"""Connections accepted in one turn of the loop, at most: about as long as a hundred
+messages take, so those who are connected wait that long for a storm of others."""
+
+REST: Final = 0.5
+"""Seconds that a port accepts nothing after the system ran out of descriptors or
+memory; nginx's figure."""
+
+LOG_INTERVAL: Final = 1.0
+"""Seconds between two log lines about that, at least."""
+
+_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+_PASSING: Final = {
+    # The peer is gone, or a firewall does not want it: accept(2).
+    errno.ECONNABORTED,
+    errno.EPERM,
+    errno.EPROTO,
+    errno.ENETDOWN,
+    errno.ENOPROTOOPT,
+    errno.EHOSTDOWN,
+    errno.ENONET,
+    errno.EHOSTUNREACH,
+    errno.EOPNOTSUPP,
+    errno.ENETUNREACH,
+}
+
+_log: Final = Logger()
+
+
+class _Said:
+    """When something was last logged, by any port."""
+
+    at = float("-inf")
+    since = 0
+
+
+class AcceptingPort:
+    """
+    How a port accepts; mixed into Twisted's ports.
+
+    @ivar reading: It accepts, or would if it did not rest.
+    """
+
+    reading = False
+
+    # Twisted's.
+    reactor: Any
+    factory: Any
+    socket: Any
+    sessionno: int
+    addressFamily: Any
+    numberAccepts: int
+
+    _watched = -1
+    _resting: IDelayedCall | None = None
+    _batch = 1
+
+    def startReading(self) -> None:
+        """
+        Accept, from now on or again: what waited in the kernel comes first.
+        """
+        self.reading = True
+        self.reactor.natives.add(self)
+        if self._resting is None and self._watched < 0:
+            self._watched = self.socket.fileno()
+            loop: asyncio.AbstractEventLoop = self.reactor.eventLoop
+            loop.add_reader(self._watched, self.doRead)
+
+    def stopReading(self) -> None:
+        """
+        Accept nothing more, at once; what arrives waits in the kernel.
+        """
+        self.reading = False
+        self._unwatch()
+
+    def _unwatch(self) -> None:
+        if self._watched >= 0:
+            self.reactor.eventLoop.remove_reader(self._watched)
+            self._watched = -1
+
+    def stopWriting(self) -> None:
+        """
+        Nothing: a port does not write.
+        """
+
+    def getWriteBufferSize(self) -> int:
+        """
+        Nothing: a port does not write.
+        """
+        return 0
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """
+        Close the port.
+        """
+        resting, self._resting = self._resting, None
+        if resting is not None:
+            resting.cancel()
+        self.stopReading()
+        self.reactor.natives.discard(self)
+        super().connectionLost(reason)  # type: ignore[misc]
+
+    def doRead(self) -> None:
+        """
+        Somebody waits: accept a few.
+        """
+        openings: list[Opening] = []
+        try:
+            accepted = self._acceptBatch(openings)
+        except BaseException:  # noqa: BLE001 - as Twisted: the factory's bug costs nobody else
+            _log.failure("{factory}: could not accept", factory=self.factory)
+            accepted = 0
+        # One by one while they come one by one: to find out that nobody else waits
+        # costs as much as half a connection.
+        self._batch = min(2 * accepted, BATCH) if accepted >= self._batch else max(accepted, 1)
+        if openings:
+            self.reactor.eventLoop.call_soon(finish, openings)
+
+    def _acceptBatch(self, openings: list[Opening]) -> int:
+        accepted = 0
+        accept = self.socket._accept  # accept() without its object
+        kind = CLASSES[self.addressFamily]
+        while accepted < self._batch and self.reading:
+            try:
+                descriptor, peer = accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._rest(error)
+                    break
+                if error.errno not in _PASSING:
+                    raise
+                accepted += 1
+                continue
+            accepted += 1
+            sock = kind(self.addressFamily, SOCK_STREAM, 0, descriptor)
+            self._accepted(sock, peer, openings)
+        return accepted
+
+    def _accepted(self, sock: Socket, peer: Any, openings: list[Opening]) -> None:
+        raise NotImplementedError
+
+    def _session(self) -> int:
+        number = self.sessionno
+        self.sessionno = number + 1
+        return number
+
+    def _rest(self, error: OSError) -> None:
+        self._unwatch()
+        self._resting = self.reactor.callLater(REST, self._rested)
+        heard = getattr(self.factory, "acceptFailed", None)
+        if heard is not None:
+            heard(error)
+            return
+        _Said.since += 1
+        now = self.reactor.seconds()
+        if now - _Said.at >= LOG_INTERVAL:
+            _log.error(
+                "{port!r} cannot accept: {error}; it tries again in {rest} s"
+                " ({since} times since this was last said)",
+                port=self,
+                error=error,
+                rest=REST,
+                since=_Said.since,
+            )
+            _Said.at = now
+            _Said.since = 0
+
+    def _rested(self) -> None:
+        self._resting = None
+        if self.reading:
+            self.startReading()
+
+
+class TCPPort(AcceptingPort, tcp.Port):
+    """
+    A TCP port.
+    """
+
+    def _accepted(self, sock: Socket, peer: Any, openings: list[Opening]) -> None:
+        if len(peer) > 2:
+            peer = scoped(peer)
+        try:
+            protocol = self.factory.buildProtocol(self._buildAddr(peer))
+        except BaseException:
+            sock.close()
+            raise
+        if protocol is None:
+            sock.close()
+            return
+        stream = TCPServerStream(sock, protocol, peer, self, self._session(), self.reactor)
+        openings.append(begin(stream))
+
+
+class UNIXPort(AcceptingPort, unix.Port):
+    """
+    A UNIX port.
+    """
+
+    def _accepted(self, sock: Socket, peer: Any, openings: list[Opening]) -> None:
+        try:
+            protocol = self.factory.buildProtocol(self._buildAddr(peer))
+        except BaseException:
+            sock.close()
+            raise
+        if protocol is None:
+            sock.close()
+            return
+
+        def open_(stream: Stream) -> None:
+            openings.append(begin(stream))
+
+        unixServerStream(sock, protocol, peer, self, self._session(), self.reactor, open_)

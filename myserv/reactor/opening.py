@@ -1,0 +1,95 @@
+"""
+How a connected socket becomes a connection.
+
+uvloop makes a transport of a socket in a coroutine.  Nothing in it waits but for the
+transport to be there, which is so in the next turn of the loop: it is stepped by
+hand here, which costs less than a task.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from myserv.reactor.server import TCPServerStream, unixServerStream
+from myserv.reactor.sockets import wrap
+from myserv.reactor.stream import Stream, address, scoped
+
+Opening = tuple[Stream, Coroutine[Any, None, Any]]
+
+
+def begin(stream: Stream) -> Opening:
+    """
+    Begin to make a connection of its socket.
+
+    Returns:
+        What L{finish} needs.
+
+    Raises:
+        OSError: uvloop did not take the socket, which is still open.
+    """
+    coroutine = stream.reactor.eventLoop.connect_accepted_socket(stream.itself, stream.socket)
+    coroutine.send(None)
+    return stream, coroutine
+
+
+def finish(openings: Sequence[Opening]) -> None:
+    """
+    The transports are there: introduce the protocols.
+
+    To be called in the turn after L{begin}, with C{call_soon}: what uvloop has to
+    do comes first, and nothing is read in between.
+    """
+    for stream, coroutine in openings:
+        with contextlib.suppress(StopIteration):
+            coroutine.send(None)
+        stream.opened()
+
+
+def open_(stream: Stream) -> None:
+    """
+    Make a connection of its socket; the protocol is introduced in the next turn.
+    """
+    stream.reactor.eventLoop.call_soon(finish, (begin(stream),))
+
+
+def adoptTCP(reactor: Any, descriptor: int, family: int, factory: Any) -> Stream | None:
+    """
+    Make a connection of somebody's TCP socket.
+
+    Args:
+        reactor: Where it lives.
+        descriptor: Is duplicated.
+        family: AF_INET or AF_INET6.
+        factory: Builds its protocol.
+
+    Returns:
+        The connection, C{None} if the factory built no protocol.
+    """
+    sock = wrap(family, socket.dup(descriptor))
+    peer = sock.getpeername()
+    if len(peer) > 2:
+        peer = scoped(peer)
+    protocol = factory.buildProtocol(address(peer))
+    if protocol is None:
+        sock.close()
+        return None
+    stream = TCPServerStream(sock, protocol, peer, None, peer[1], reactor)
+    open_(stream)
+    return stream
+
+
+def adoptUNIX(reactor: Any, descriptor: int, family: int, factory: Any) -> Any:
+    """
+    Make a connection of somebody's UNIX socket; see L{adoptTCP}.
+    """
+    from twisted.internet.address import UNIXAddress
+
+    sock = wrap(family, socket.dup(descriptor))
+    protocol = factory.buildProtocol(UNIXAddress(sock.getsockname()))
+    if protocol is None:
+        sock.close()
+        return None
+    return unixServerStream(sock, protocol, sock.getpeername(), None, 0, reactor, open_)

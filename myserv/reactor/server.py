@@ -1,0 +1,147 @@
+"""
+The connections that a port accepted.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import unix
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IFileDescriptorReceiver, IUNIXTransport
+from zope.interface import implementer
+
+from myserv.reactor.descriptors import DescriptorQueue
+from myserv.reactor.stream import Stream, address
+
+
+class ServerStream(Stream):
+    """
+    A connection to one of our ports.
+
+    @ivar client: The peer's address, as the kernel gave it.
+    @ivar server: The port, C{None} for an adopted socket.
+    @ivar sessionno: Counts the port's connections.
+    @ivar hostname: The peer's host.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        protocol: Any,
+        client: Any,
+        server: Any,
+        sessionno: int,
+        reactor: Any,
+    ) -> None:
+        super().__init__(sock, protocol, reactor)
+        self.client = client
+        self.server = server
+        self.sessionno = sessionno
+
+    def __repr__(self) -> str:
+        return f"<{type(self.protocol).__name__} #{self.sessionno} on {self._on}>"
+
+    @property
+    def logstr(self) -> str:
+        """
+        What log lines call it.
+        """
+        return f"{self._protocolName()},{self.sessionno},{self.hostname}"
+
+    @property
+    def hostname(self) -> Any:
+        """The peer's host."""
+        return self.client[0]
+
+    @property
+    def _on(self) -> Any:
+        raise NotImplementedError
+
+
+class TCPServerStream(ServerStream):
+    """
+    A TCP connection to one of our ports.
+    """
+
+    @property
+    def _on(self) -> Any:
+        return self.getHost().port if self.server is None else self.server._realPortNumber
+
+    def getPeer(self) -> IPv4Address | IPv6Address:
+        """
+        The client's address, after the end, too.
+        """
+        return address(self.client)
+
+
+@implementer(IUNIXTransport)
+class UNIXServerStream(DescriptorQueue, ServerStream):
+    """
+    A connection to one of our UNIX sockets.
+    """
+
+    @property
+    def hostname(self) -> Any:
+        """The path that the peer has bound, which most have not."""
+        # As Twisted's, of an adopted socket it is our end's.
+        return self._on if self.server is None else self.client
+
+    @property
+    def _on(self) -> Any:
+        return self.socket.getsockname()
+
+    def getHost(self) -> UNIXAddress:
+        """
+        The path at our end.
+        """
+        return UNIXAddress(self.socket.getsockname())
+
+    def getPeer(self) -> UNIXAddress:
+        """
+        The path at the other end.
+        """
+        return UNIXAddress(self.client or None)
+
+    def getTcpNoDelay(self) -> bool:
+        """
+        Not said of UNIX sockets.
+        """
+        return False
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """
+        Nothing: what knows TCP only may ask for it all the same.
+        """
+
+
+def unixServerStream(
+    sock: socket.socket,
+    protocol: Any,
+    client: Any,
+    server: Any,
+    sessionno: int,
+    reactor: Any,
+    open_: Callable[[UNIXServerStream], None],
+) -> Any:
+    """
+    Make a connection of an accepted UNIX socket, which C{open_} opens.
+
+    A protocol that takes descriptors gets Twisted's own transport, because uvloop's
+    read bytes only.
+
+    Returns:
+        Its transport.
+    """
+    if not IFileDescriptorReceiver.providedBy(protocol):
+        stream = UNIXServerStream(sock, protocol, client, server, sessionno, reactor)
+        open_(stream)
+        return stream
+    stock: Any = unix.Server(sock, protocol, client, server, sessionno, reactor)
+    if server is None:
+        stock.repstr = f"<{type(protocol).__name__} #{sessionno}>"
+    accepted: Any = protocol
+    accepted.makeConnection(stock)
+    return stock
