@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import myserv
-from myserv.cli.check import check
+from myserv.cli.check import check, reportCheck
 from myserv.cli.new import createPackage, summary
 from myserv.errors import Problem
 from myserv.tap.flags import listProtocols
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with completeOutput():
             chosen = _parser().parse_args(arguments)
         if chosen.command == "check":
-            text = check(chosen.file)
+            text = (reportCheck if chosen.json else check)(chosen.file)
         elif chosen.command == "new":
             text = summary(createPackage(chosen.name, chosen.directory))
         else:
@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     checking = commands.add_parser("check", help="validate a configuration file without listening")
     checking.add_argument("file", metavar="FILE", help="the TOML file")
+    # For a server that runs, which has the file checked before it reads it again.
+    checking.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
     making = commands.add_parser("new", help="write a small package with a protocol of your own")
     making.add_argument("name", metavar="NAME", help="the protocol's name, such as quotes")
     making.add_argument(

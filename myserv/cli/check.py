@@ -5,7 +5,9 @@ C{myserv check}: everything that starting a server would find, and no socket.
 from __future__ import annotations
 
 from myserv.discovery import installedPlugins
-from myserv.errors import printable
+from myserv.errors import ConfigurationError, printable
+from myserv.server.fingerprint import codeOf
+from myserv.server.fresh import Verdict, writeVerdict
 from myserv.server.service import ProtocolService
 from myserv.tap.mistakes import warn
 from myserv.tap.server import serveFile
@@ -35,6 +37,22 @@ def check(path: str) -> str:
         where = ", ".join(listener.endpoint for listener in service.listeners)
         lines.append(printable(f"  {service.name}: {where}"))
     return "\n".join(lines)
+
+
+def reportCheck(path: str) -> str:
+    """
+    Validate a configuration file for a server that runs, see L{myserv.server.fresh}.
+
+    Returns:
+        What came of it, for that server.
+    """
+    try:
+        file = serveFile(path).file
+    except ConfigurationError as error:
+        return writeVerdict(Verdict(tuple(map(str, error.problems))))
+    assert file is not None
+    references = [each.reference for each in file.plan.services]
+    return writeVerdict(Verdict(code=codeOf(references, installedPlugins())))
 
 
 def _count(number: int, noun: str) -> str:

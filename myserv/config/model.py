@@ -34,6 +34,8 @@ NAME_RULE: Final = (
 MAXIMUM_WORKERS: Final = 256
 """More than the cores of most machines; each has a socket of each endpoint."""
 
+_NUMBERS_OR_WORDS: Final = ("workers", "user", "group")
+
 _TABLES: Final = ("server", "limits", "penalties", "services")
 
 
@@ -128,13 +130,26 @@ def readConfig(document: Document) -> tuple[ServerConfig, list[Problem]]:
         their strings mean: a port 0 may well be asked for twice.
     """
     problems = list(_unknownKeys(document.values, _TABLES, ()))
-    server = _readTable(ServerKeys, "server", document.values, problems)
+    server = _readTable(ServerKeys, "server", _withWords(document.values), problems)
     penalties = _readTable(PenaltyLimits, "penalties", document.values, problems)
     limits = document.values.get("limits", {})
     _readTable(Limits, "limits", document.values, problems)
     services = _readServices(document.values, limits if isinstance(limits, dict) else {}, problems)
     config = ServerConfig(server or ServerKeys(), penalties or PenaltyLimits(), tuple(services))
     return config, problems
+
+
+def _withWords(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    # What is a number or a word is a number without quotes, too.
+    table = values.get("server")
+    if not isinstance(table, dict):
+        return values
+    words = {
+        key: str(value)
+        for key, value in table.items()
+        if key in _NUMBERS_OR_WORDS and type(value) in (int, float)
+    }
+    return {"server": {**table, **words}}
 
 
 def _readTable(

@@ -4,14 +4,16 @@ A service whose endpoints may change while it runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredList
 
 from myserv.server.endings import Endings
 from myserv.server.listener import Listener
 from myserv.server.service import ProtocolService, Server, describe
+from myserv.server.statistics import ServiceStatistics
 
 if TYPE_CHECKING:
     from myserv.server.build import ServiceBuilder
@@ -52,7 +54,7 @@ class BuiltService(ProtocolService):
         self.listeners = (*staying, *joining)
         for listener in leaving:
             self.builder.forget(listener)
-            self.leaving.add(listener.stop())
+            self.leaving.add(listener, listener.drain())
 
     def describeFailure(self, error: Exception) -> str:
         """
@@ -61,11 +63,26 @@ class BuiltService(ProtocolService):
         self._explainBug(error)
         return describe(error)
 
-    def stopService(self) -> Deferred[None]:
+    def drain(self, deadline: float | None = None) -> Deferred[None]:
         """
-        See L{ProtocolService.stopService}; waits for listeners that had left, too.
+        See L{ProtocolService.drain}; listeners that had left before end as well.
         """
         everything: Deferred[None] = DeferredList(
-            [super().stopService(), self.leaving.wait()]
+            [super().drain(deadline), self.leaving.drain(deadline)]
         ).addCallback(lambda _: None)
         return everything
+
+    def statistics(self) -> ServiceStatistics:
+        """
+        See L{ProtocolService.statistics}.
+        """
+        statistics = super().statistics()
+        leaving = tuple(each.statistics() for each in self.leaving if isinstance(each, Listener))
+        return evolve(statistics, listeners=(*statistics.listeners, *leaving))
+
+
+def builtServices(server: Server) -> Iterator[BuiltService]:
+    """
+    Go through the services of a server, as they are now.
+    """
+    return (each for each in list(server) if isinstance(each, BuiltService))

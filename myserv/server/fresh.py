@@ -42,7 +42,7 @@ class Verdict:
 
 
 def checkFreshly(
-    reactor: Any, file: str, directory: str, timeLimit: float = TIME_LIMIT
+    reactor: Any, file: str, directory: str | None, timeLimit: float = TIME_LIMIT
 ) -> Deferred[Verdict]:
     """
     Have a configuration file checked by C{myserv check} in a process of its own.
@@ -50,7 +50,7 @@ def checkFreshly(
     Args:
         reactor: Starts the process, and tells the time.
         file: The file.
-        directory: Where relative paths begin.
+        directory: Where relative paths begin; C{None}: where this process is.
         timeLimit: Seconds that it has.
 
     Returns:

@@ -21,7 +21,7 @@ from myserv.endpoints.failure import describeListenError
 from myserv.errors import ConfigurationError, ListenError, Problem
 from myserv.events import ListenerFailed
 from myserv.server.build import Resources, ServiceBuilder
-from myserv.server.built import BuiltService
+from myserv.server.built import BuiltService, builtServices
 from myserv.server.changes import Changes
 from myserv.server.endings import Endings
 from myserv.server.listener import Listener
@@ -64,11 +64,7 @@ class Transition:
         self._resources = resources
         self._admission = admission
         self._endings = endings
-        self._running = {
-            service.builder.plan.name: service
-            for service in server
-            if isinstance(service, BuiltService)
-        }
+        self._running = {each.builder.plan.name: each for each in builtServices(server)}
         self._coming: list[_Part] = []
         self._started: list[BuiltService] = []
         self._opened: list[_Part] = []
@@ -131,7 +127,6 @@ class Transition:
         Raises:
             ListenError: One could not be opened.  All others are closed again, and
                 what had to make room is open again.
-            CancelledError: Somebody did not want to wait; likewise.
         """
         blocking = {part: self._blockingOf(part) for part in self._coming}
         try:
@@ -144,7 +139,7 @@ class Transition:
                         await self._release(blocker)
                     await self._open(part)
         except Exception:
-            await self._undo()
+            await self.undo()
             raise
 
     def _blockingOf(self, part: _Part) -> list[_Part]:
@@ -169,9 +164,12 @@ class Transition:
             self._released.append(part)
             await part.listener.release()
 
-    async def _undo(self) -> None:
+    async def undo(self) -> None:
+        """
+        Close what is new, and open what had to make room again.
+        """
         for part in self._opened:
-            self._endings.add(part.listener.stop(0.0))
+            self._endings.add(part.listener, part.listener.stopNow())
         self._forget()
         await self._endings.wait()
         for part in self._released:
@@ -201,7 +199,6 @@ class Transition:
         for each in self._changes.services:
             service = self._running[each.after.name]
             service.builder.plan = each.after
-            service.builder.resources = self._resources
             service.applyLimits(each.after.limits)
             joining = [part.listener for part in self._opened if part.service is service]
             leaving = [part.listener for part in self._going if part.service is service]
@@ -209,7 +206,8 @@ class Transition:
         for service in self._started:
             service.join(self._server)
         for plan in self._changes.stopped:
-            self._endings.add(maybeDeferred(self._server.removeService, self._running[plan.name]))
+            service = self._running[plan.name]
+            self._endings.add(service, maybeDeferred(self._server.removeService, service))
             self._admission.forget(plan.name)
 
 

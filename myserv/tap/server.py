@@ -13,31 +13,33 @@ from pathlib import Path
 from typing import Any
 
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from myserv.admission.server import ServerAdmission
 from myserv.config.document import readDocument
-from myserv.config.model import (
-    NAME_RULE,
-    SERVICE_NAME_PATTERN,
-    ServerKeys,
-    ServiceConfig,
-    readConfig,
-)
+from myserv.config.model import NAME_RULE, SERVICE_NAME_PATTERN, ServerKeys, ServiceConfig
 from myserv.discovery import installedPlugins
 from myserv.errors import ConfigurationError, ListenError, Problem
 from myserv.interfaces import IEventObserver, IProtocolPlugin
 from myserv.limits import PenaltyLimits
-from myserv.observe.log import LogObserver
 from myserv.observe.observers import Observers
 from myserv.server.build import Resources, buildServer, stateDirectory
 from myserv.server.descriptors import connectionsIn, raiseDescriptorLimit
-from myserv.server.plan import OnePlugin, ServicePlan, planServices
-from myserv.server.service import Server
+from myserv.server.endings import Endings
+from myserv.server.plan import OnePlugin, ServerPlan, ServicePlan, planServer, planServices
+from myserv.server.service import ProtocolService, Server
+from myserv.server.statistics import ServiceStatistics
 from myserv.tap.hangup import HANG_UP
+from myserv.tap.log import ServerLog
 from myserv.tap.mistakes import refusing, sayOnTerminal
 from myserv.tap.notify import Notifier
+from myserv.tap.reload import ServedFile, roomFor
+from myserv.tap.stopping import STOPPING
+
+_log = Logger()
 
 
 class TwistdServer(Server):
@@ -46,16 +48,23 @@ class TwistdServer(Server):
 
     Its failure to start ends twistd with a line instead of a traceback; SIGHUP makes
     it read its files again; systemd is told how it is.
+
+    @ivar file: The configuration file that it was made of, if it was.
     """
 
-    def __init__(self, reactor: Any, notifier: Notifier | None = None) -> None:
+    def __init__(self, reactor: Any, log: ServerLog, notifier: Notifier | None = None) -> None:
         """
         Args:
             reactor: The reactor that serves.
+            log: Where its lines go.
             notifier: Tells systemd.
         """
         super().__init__(reactor)
         self._notifier = notifier or Notifier(reactor)
+        self.file: ServedFile | None = None
+        self._log = log
+        self._reloading: Deferred[None] | None = None
+        self._again = False
 
     def privilegedStartService(self) -> None:
         """
@@ -85,16 +94,65 @@ class TwistdServer(Server):
         """
         HANG_UP.remove(self.reload)
         self._notifier.stopping()
-        stopping: Deferred[Any] = super().stopService()
-        return stopping
+        self._again = False
+        ending: list[Deferred[Any]] = [super().stopService()]
+        if self._reloading is not None:
+            reloading = self._reloading
+            ending.append(reloading)
+            reloading.cancel()
+        ending.append(self._endings.wait())
+        stopped: Deferred[Any] = DeferredList(ending)
+        stopped.addCallback(lambda _: self._log.flush())
+        return STOPPING.begin(self, self._reactor, self._notifier, stopped)
+
+    def drain(self, deadline: float | None = None) -> Deferred[Any]:
+        """
+        See L{Server.drain}; what an earlier reload has told to end does so as well.
+        """
+        return DeferredList([super().drain(deadline), self._endings.drain(deadline)])
+
+    def statistics(self) -> tuple[ServiceStatistics, ...]:
+        """
+        See L{Server.statistics}.
+        """
+        ending = (each for each in self._endings if isinstance(each, ProtocolService))
+        return (*super().statistics(), *(each.statistics() for each in ending))
+
+    @property
+    def _endings(self) -> Endings:
+        return Endings() if self.file is None else self.file.endings
 
     def reload(self) -> None:
         """
-        Read again what may have changed: certificates.
+        Read again what may have changed: certificates at once, and the configuration
+        file as soon as it was checked.
+
+        While that lasts, another call has it done once more afterwards.
         """
         self._notifier.reloading()
         super().reload()
-        self._notifier.ready(self.describe())
+        if self._reloading is not None:
+            self._again = True
+        elif self.file is None:
+            self._notifier.ready(self.describe())
+        else:
+            reloading = self._reloading = self.file.reload()
+            reloading.addErrback(_logBug).addBoth(self._reloaded)
+
+    def _reloaded(self, _: object) -> None:
+        self._reloading = None
+        if not self.running:
+            return
+        if self._again:
+            self._again = False
+            self.reload()
+        else:
+            self._notifier.ready(self.describe())
+
+
+def _logBug(failure: Failure) -> None:
+    if not failure.check(CancelledError):
+        _log.failure("the configuration could not be read again", failure)
 
 
 def makeTwistdServer(
@@ -105,6 +163,7 @@ def makeTwistdServer(
     report: Callable[[Iterable[Problem]], ConfigurationError] = ConfigurationError,
     keys: ServerKeys | None = None,
     penalties: PenaltyLimits | None = None,
+    file: str | Path | None = None,
 ) -> TwistdServer:
     """
     Build a server on the reactor that twistd has installed.
@@ -116,6 +175,7 @@ def makeTwistdServer(
         report: Makes the error that tells an operator where problems stand.
         keys: What holds for all services.
         penalties: What misbehaviour costs.
+        file: The configuration file that all of this was read from, to read it again.
 
     Raises:
         ConfigurationError: A plugin or an endpoint refused what it was asked.
@@ -135,24 +195,33 @@ def makeTwistdServer(
             reactor.stop()
 
     keys = keys or ServerKeys()
-    everybody = Observers(LogObserver(), *observers)
+    penalties = penalties or PenaltyLimits()
+    everybody = Observers(*observers)
+    log = ServerLog(everybody, reactor, keys.logConnections)
     room = connectionsIn(raiseDescriptorLimit())
+    admission = ServerAdmission(
+        reactor.seconds,
+        everybody.emit,
+        room=roomFor(keys.maxConnections, room),
+        penalties=penalties,
+    )
     resources = Resources(
         reactor=reactor,
         emit=everybody.emit,
-        admission=ServerAdmission(
-            reactor.seconds,
-            everybody.emit,
-            room=min(filter(None, (keys.maxConnections, room)), default=0),
-            penalties=penalties or PenaltyLimits(),
-        ),
+        admission=admission,
         directory=stateDirectory(keys.directory),
         portal=portal,
         report=report,
         failedLate=endLate,
+        reportsConnections=log.reportsConnections,
     )
-    server = TwistdServer(reactor)
+    server = TwistdServer(reactor, log)
     buildServer(plans, resources, server)
+    if file is not None:
+        plan = ServerPlan(keys, penalties, plans)
+        server.file = ServedFile(
+            file, plan, server, resources, admission, log, room, installedPlugins
+        )
     return server
 
 
@@ -220,14 +289,12 @@ def serveFile(path: str | Path, **others: Any) -> TwistdServer:
         ConfigurationError: With every mistake at its place in the file.
     """
     document = readDocument(path)
-    config, problems = readConfig(document)
-    plans: tuple[ServicePlan, ...] = ()
-    try:
-        plans = planServices(config.services, installedPlugins())
-    except ConfigurationError as error:
-        problems += error.problems
-    if problems:
-        raise document.report(problems)
+    plan = planServer(document, installedPlugins())
     return makeTwistdServer(
-        plans, report=document.report, keys=config.server, penalties=config.penalties, **others
+        plan.services,
+        report=document.report,
+        keys=plan.keys,
+        penalties=plan.penalties,
+        file=path,
+        **others,
     )
