@@ -5,9 +5,11 @@ How an operator is told of a mistake: one line, exit code 1, no traceback.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 from twisted.python import usage
 
@@ -21,19 +23,78 @@ class Refused(SystemExit, Exception):
     To Python this is an exit, so there is no traceback.  It is an C{Exception}
     too because twistd, when it runs as a daemon, has to tell its parent and to
     remove its pid file, and does that for exceptions only.
+
+    @ivar reason: Why.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, isTold: bool = False) -> None:
+        """
+        Args:
+            reason: Why.
+            isTold: The operator has been told that already, where twistd tells of it too.
+        """
         super().__init__(1)
         self.reason = reason
+        self._isTold = isTold
 
     def __str__(self) -> str:
-        return self.reason
+        # The parent prints no more than 100 bytes of it.
+        return "the line above says why" if self._isTold else self.reason
 
 
-# What twistd's parent prints of it is cut off after 100 bytes, and a built-in
-# exception's name is the only one that Python writes without its module.
+# A built-in exception's name is the only one that Python writes without its module.
 Refused.__module__ = "builtins"
+
+
+class Terminal:
+    """
+    The terminal of an operator who sends twistd into the background.
+
+    twistd takes it away before endpoints are opened.  It is kept until they are: a
+    daemon that held it for longer would keep an C{ssh} from ending.
+    """
+
+    def __init__(self) -> None:
+        self._descriptor: int | None = None
+
+    def keep(self, reactor: Any) -> None:
+        """
+        Keep standard error, as it is now, until a reactor runs.
+
+        Args:
+            reactor: The one that is installed; C{None}: none will run.
+        """
+        if self._descriptor is not None or reactor is None:
+            return
+        # It may have been closed before we began.
+        with contextlib.suppress(OSError):
+            self._descriptor = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)
+            reactor.callWhenRunning(self.release)
+
+    def release(self) -> None:
+        """
+        Keep it no longer.
+        """
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def say(self, text: str) -> bool:
+        """
+        Write a line, if standard error goes somewhere else by now.
+
+        Returns:
+            Whether it was written.
+        """
+        with contextlib.suppress(OSError):
+            if self._descriptor is not None and not os.path.sameopenfile(self._descriptor, 2):
+                os.write(self._descriptor, text.encode("utf-8", "backslashreplace") + b"\n")
+                return True
+        return False
+
+
+TERMINAL = Terminal()
+"""The one of this process."""
 
 
 @contextlib.contextmanager
@@ -43,6 +104,7 @@ def oneLinePerMistake() -> Iterator[None]:
     """
     try:
         yield
+        TERMINAL.keep(sys.modules.get("twisted.internet.reactor"))
     except ConfigurationError as error:
         sayOnTerminal(str(error))
         raise SystemExit(1) from None
@@ -121,4 +183,4 @@ def refusing() -> Iterator[None]:
         yield
     except ListenError as error:
         sayOnTerminal(str(error))
-        raise Refused(str(error)) from None
+        raise Refused(str(error), isTold=TERMINAL.say(str(error))) from None

@@ -295,7 +295,13 @@ def test_daemon(processes: Processes, tmp_path: Path) -> None:
     other, otherLog = tmp_path / "other.pid", tmp_path / "other.log"
     finished = processes.run("twistd", f"--pidfile={other}", f"--logfile={otherLog}", *words)
     assert finished.code == 1
-    assert f"cannot listen on tcp:{port}:{LOOPBACK}: the address is in use" in finished.errors
+    reason = f"cannot listen on tcp:{port}:{LOOPBACK}: the address is in use"
+    assert finished.errors.splitlines()[:2] == [
+        f"--listen: {reason}: another program listens there",
+        # This is twistd's parent, which can tell 100 bytes.
+        "An error has occurred: b'Refused: the line above says why'",
+    ]
+    assert finished.errors.count("in use") == 1
     assert "myserv.tap" not in finished.errors
     assert "Traceback" not in finished.errors
     waitFor(lambda: not other.exists(), "the pid file to go")
