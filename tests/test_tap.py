@@ -10,11 +10,12 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.application.service import IService, IServiceMaker
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
@@ -30,7 +31,9 @@ from myserv.discovery import Listed, installedPlugins
 from myserv.endpoints.kind import Kind
 from myserv.errors import ConfigurationError, ListenError, PluginError, Problem
 from myserv.interfaces import IProtocolPlugin
+from myserv.limits import Limits, WhenFull
 from myserv.plugin import Duration, IPAddress, ProtocolPlugin, Size, option
+from myserv.server.listener import StreamListener
 from myserv.server.plan import PlannedEndpoint, ServicePlan
 from myserv.server.service import ProtocolService
 from myserv.tap import MyservCommand, TwistdCommand, flags, server
@@ -90,6 +93,10 @@ class Installed:
     def __call__(self) -> Installed:
         """Look for it."""
         return self
+
+    def distributionOf(self, name: str) -> str:
+        """Of none."""
+        return ""
 
     def find(self, reference: str) -> IProtocolPlugin:
         """Find one."""
@@ -285,23 +292,25 @@ def test_refusalIsSaidOnTheTerminal(
 HELP: Final = """\
     Usage: twistd myserv everything --listen ENDPOINT [--listen ENDPOINT ...] [options]
     Options:
-          --colour=     In which to say it (red|blue, default red)
-          --help        Display this help and exit.
-          --listen=     Where to listen, such as tcp:7007 or udp:7007; may be repeated
-          --max-line=   The longest line (number, default 80)
-          --n=          How often (number, default 1)
-          --name=       What to call the service in logs and directories (the protocol's name)
-          --no-q        The opposite of --q
-          --no-verbose  The opposite of --verbose
-          --ports=      Where else to say it (number, may be repeated, default 7, 9)
-          --q           Say less (boolean, default false)
-          --size=       How much to keep (size)
-          --source=     Where from (address)
-          --tags=       What to call it (text, may be repeated)
-          --timeout=    How long to wait (duration, default 30s)
-          --verbose     Say more (boolean, default false)
-          --version     Print the version and exit.
-          --word=       The word to say (text, required)
+          --colour=          In which to say it (red|blue, default red)
+          --help             Display this help and exit.
+          --limit=           A limit for peers, such as maxConnections=100 or idle=30s; may be repeated
+          --listen=          Where to listen, such as tcp:7007 or udp:7007; may be repeated
+          --log-connections  Write a line to the log for each connection that starts or ends
+          --max-line=        The longest line (number, default 80)
+          --n=               How often (number, default 1)
+          --name=            What to call the service in logs and directories (the protocol's name)
+          --no-q             The opposite of --q
+          --no-verbose       The opposite of --verbose
+          --ports=           Where else to say it (number, may be repeated, default 7, 9)
+          --q                Say less (boolean, default false)
+          --size=            How much to keep (size)
+          --source=          Where from (address)
+          --tags=            What to call it (text, may be repeated)
+          --timeout=         How long to wait (duration, default 30s)
+          --verbose          Say more (boolean, default false)
+          --version          Print the version and exit.
+          --word=            The word to say (text, required)
 
     has an option of each kind
 
@@ -483,13 +492,38 @@ WRONG: Final[list[tuple[str, str]]] = [
     (
         "--xyzzy --listen tcp:7",
         (
-            "myserv: there is no flag --xyzzy; there is colour, help, listen, max-line, n, name, "
+            "myserv: there is no flag --xyzzy; there is colour, help, limit, listen, log-connections, "
+            "max-line, n, name, "
             "no-q, no-verbose, ports, q, size, source, tags, timeout, verbose, version, word"
         ),
     ),
     (
         "--word w tcp:7",
         "myserv: there is nothing to do for 'tcp:7': flags begin with --",
+    ),
+    (
+        "--word w --listen tcp:7 --limit idle",
+        "myserv: --limit idle: write KEY=VALUE, such as --limit idle=30s",
+    ),
+    (
+        "--word w --listen tcp:7 --limit idel=3s",
+        '--limit idel: unknown option; did you mean "idle"?',
+    ),
+    (
+        "--word w --listen tcp:7 --limit idle=soon",
+        "--limit idle: 'soon' is not a duration: write a number and ms, s, m, h or d, such as \"30s\"",
+    ),
+    (
+        "--word w --listen tcp:7 --limit allow=10.0.0.0/8,x",
+        '--limit allow: \'x\' is not a network: write one such as "10.0.0.0/8" or "2001:db8::/32"',
+    ),
+    (
+        "--word w --listen tcp:7 --limit establish=3s --limit maxUnestablished=1KiB",
+        (
+            "--limit establish: the protocol everything never says that a client is established: "
+            "remove 'establish'\n--limit maxUnestablished: the protocol everything never says that "
+            "a client is established: remove 'maxUnestablished'"
+        ),
     ),
 ]
 
@@ -502,6 +536,41 @@ def test_wrongFlag(
     install(EVERYTHING)
     options = serviceOptions("everything", "c")
     assert refusal(capfd, parse, options, *words.split()) == line
+
+
+REFUSE: Final = WhenFull.REFUSE
+
+LIMITS: Final[list[tuple[str, dict[str, object]]]] = [
+    ("", {}),
+    ("--limit idle=30s", {"idle": Duration(30)}),
+    ("--limit idle=30s --limit=idle=40s", {"idle": Duration(40)}),
+    ("--limit maxConnections=3 --limit whenFull=refuse", {"maxConnections": 3, "whenFull": REFUSE}),
+    (
+        "--limit allow=10.0.0.0/8,::1/128 --limit allow=192.0.2.1/32",
+        {"allow": tuple(map(ip_network, ("10.0.0.0/8", "::1/128", "192.0.2.1/32")))},
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "values"), LIMITS, ids=[words for words, _ in LIMITS])
+def test_limits(install: Install, words: str, values: dict[str, Any]) -> None:
+    """What is written of limits becomes those of the service."""
+    install(EVERYTHING)
+    options = serviceOptions("everything", "c")
+    parse(options, *words.split(), "--word", "hello", "--listen", "tcp:7")
+    [plan] = options.plans
+    assert plan.limits == evolve(Limits(), **values)
+
+
+def test_logConnections(reactor: PausedReactor) -> None:
+    """The log is silent about connections unless it is asked to tell of them."""
+    for flags_, reports in {(): False, ("--log-connections",): True}.items():
+        options = Options()
+        parse(options, "echo", "--listen", "tcp:7", *flags_)
+        [service] = built(options.makeServer())
+        [listener] = service.listeners
+        assert isinstance(listener, StreamListener)
+        assert listener.reportsConnections is reports
 
 
 def test_unknownShortFlag(capfd: pytest.CaptureFixture[str], install: Install) -> None:
@@ -554,7 +623,7 @@ def test_validatorOfAPlugin(capfd: pytest.CaptureFixture[str], install: Install)
         assert refusal(capfd, parse, options, *words) == line
 
 
-@pytest.mark.parametrize("name", ["listen", "name", "help", "version"])
+@pytest.mark.parametrize("name", ["listen", "name", "limit", "logConnections", "help", "version"])
 def test_reservedNames(capfd: pytest.CaptureFixture[str], install: Install, name: str) -> None:
     """An option cannot have the name of a flag that every protocol has."""
     fields = {name: option("", help="x"), "__annotations__": {name: str}}
@@ -651,6 +720,10 @@ COMMANDS: Final[list[tuple[str, str]]] = [
         "--listen tcp:7 echo",
         "myserv: --listen goes after the protocol's name: twistd -n myserv PROTOCOL --listen ...",
     ),
+    (
+        "--limit idle=3s echo",
+        "myserv: --limit goes after the protocol's name: twistd -n myserv PROTOCOL --limit ...",
+    ),
 ]
 
 
@@ -714,11 +787,87 @@ def test_everythingWrongWithAFile(capfd: pytest.CaptureFixture[str], here: Path)
     said = refusal(capfd, MyservCommand().makeService, options)
     assert said.splitlines() == [
         'a.toml:3:20: services.a.listen[1]: "tcp:7" is asked for twice; see services.a.listen[0]',
-        "a.toml:4:1: services.a.colour: unknown key; there is listen, options, protocol",
+        "a.toml:4:1: services.a.colour: unknown key; there is limits, listen, options, protocol",
         'a.toml:7:1: services.b.listen[0]: in "tpc:7": there is no prefix "tpc"; did you mean "tcp"?',
         'a.toml:8:9: services.b.options.zoen: unknown option; did you mean "zone"?',
         'a.toml:9:11: services.c.listen: is required: where to listen, such as "tcp:7007"',
     ]
+
+
+def test_limitsOfAFile(here: Path, reactor: PausedReactor) -> None:
+    """General limits, a service's own, penalties, and the room that there is."""
+    (here / "a.toml").write_text(
+        """
+        [server]
+        maxConnections = 3
+        logConnections = true
+        [limits]
+        idle = "1m"
+        [penalties]
+        threshold = "1s"
+        exempt = []
+        [services.a]
+        protocol = "echo"
+        listen = "tcp:7"
+        limits.drain = "1s"
+        """
+    )
+    made = serveFile("a.toml")
+    assert made.file is not None
+    assert made.file.plan.penalties.threshold == Duration(1)
+    [service] = built(made)
+    [listener] = service.listeners
+    assert isinstance(listener, StreamListener)
+    assert listener.reportsConnections
+    assert listener.limits == evolve(Limits(), idle=Duration(60), drain=Duration(1))
+    arrivals = [listener.admission.admit(None, "tcp:7") for _ in range(3)]
+    assert listener.admission.full == "server.maxConnections"
+    for arrival in arrivals:
+        assert not isinstance(arrival, str)
+        listener.admission.release(arrival)
+
+
+WRONG_LIMITS: Final[list[tuple[str, str]]] = [
+    (
+        "[services.a.limits]\nestablish = '3s'\n",
+        (
+            "a.toml:5:1: services.a.limits.establish: the protocol echo never says that a client is "
+            "established: remove 'establish'"
+        ),
+    ),
+    (
+        "[limits]\nmaxUnestablished = 3\n",
+        (
+            "a.toml:1:11: services.a.limits.maxUnestablished: the protocol echo never says that a "
+            "client is established: remove 'maxUnestablished'"
+        ),
+    ),
+    (
+        "[services.a.limits]\nusers = ['nobody-knows']\n",
+        'a.toml:5:1: services.a.limits.users: there is no user "nobody-knows"',
+    ),
+    (
+        "[limits]\nidel = '3s'\nidle = 3\n",
+        (
+            'a.toml:5:1: limits.idel: unknown key; did you mean "idle"?\n'
+            "a.toml:6:1: limits.idle: 3 is not a duration: write a number and a unit in quotes, "
+            'such as "30s"'
+        ),
+    ),
+    (
+        "[services.a.limits]\nidel = '3s'\n",
+        'a.toml:5:1: services.a.limits.idel: unknown key; did you mean "idle"?',
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "line"), WRONG_LIMITS)
+def test_wrongLimitsOfAFile(here: Path, text: str, line: str) -> None:
+    """What is wrong with limits is told once, where it stands."""
+    (here / "a.toml").write_text(f'[services.a]\nprotocol = "echo"\nlisten = "tcp:7"\n{text}')
+    with pytest.raises(ConfigurationError) as caught:
+        serveFile("a.toml")
+    assert str(caught.value) == line
 
 
 def test_refusedOptionOfAFile(here: Path) -> None:
@@ -887,9 +1036,9 @@ class LateEndpoint:
         self.place = self
         return self
 
-    def wrapFactory(self, context: object, factory: IProtocolFactory) -> IProtocolFactory:
+    def wrapFactory(self, context: object, factory: IProtocolFactory, gate: Any) -> Any:
         """Add no layer."""
-        return factory
+        return gate(factory)
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Promise to."""

@@ -132,9 +132,11 @@ def readConfig(document: Document) -> tuple[ServerConfig, list[Problem]]:
     problems = list(_unknownKeys(document.values, _TABLES, ()))
     server = _readTable(ServerKeys, "server", _withWords(document.values), problems)
     penalties = _readTable(PenaltyLimits, "penalties", document.values, problems)
-    limits = document.values.get("limits", {})
+    before = len(problems)
     _readTable(Limits, "limits", document.values, problems)
-    services = _readServices(document.values, limits if isinstance(limits, dict) else {}, problems)
+    # What is wrong with them is said once, and not of each service.
+    limits = {} if len(problems) > before else document.values.get("limits", {})
+    services = _readServices(document.values, limits, problems)
     config = ServerConfig(server or ServerKeys(), penalties or PenaltyLimits(), tuple(services))
     return config, problems
 
@@ -192,11 +194,13 @@ def _readService(
         message = f"{written(options)} is not a table: write [services.NAME.options]"
         problems.append(Problem(message, (*key, "options")))
     limits = table.get("limits", {})
+    before = len(problems)
     if isinstance(limits, dict):
         _structure(Limits, limits, (), (*key, "limits"), problems)
     else:
         message = f"{written(limits)} is not a table: write [services.NAME.limits]"
         problems.append(Problem(message, (*key, "limits")))
+    if len(problems) > before:
         limits = {}
     if table.get("listen") == []:
         message = 'is empty: write where to listen, such as "tcp:7007"'

@@ -7,8 +7,16 @@ from pathlib import Path
 import pytest
 
 from myserv.config.document import parseDocument
-from myserv.config.model import ServerConfig, ServiceConfig, readConfig
+from myserv.config.model import (
+    MAXIMUM_WORKERS,
+    ServerConfig,
+    ServerKeys,
+    ServiceConfig,
+    readConfig,
+)
 from myserv.errors import ConfigurationError, formatKeyPath
+from myserv.limits import PenaltyLimits
+from myserv.plugin import Duration
 
 ECHO = """\
 [services.echo]
@@ -36,7 +44,8 @@ def problems(text: str) -> list[str]:
 def test_theSmallestFile() -> None:
     """A protocol and one endpoint are enough."""
     assert read(ECHO) == ServerConfig(
-        directory=None,
+        server=ServerKeys(),
+        penalties=PenaltyLimits(),
         services=(ServiceConfig("echo", "echo", ("tcp:7",), {}, ("services", "echo")),),
     )
 
@@ -50,10 +59,32 @@ def test_everyKey() -> None:
         [services.Chat_2.options]
         maxLine = "4KiB"
         topics = ["a", {b = 1}]
+        [services.Chat_2.limits]
+        idle = "1m"
+        allow = "10.0.0.0/8"
         [server]
         directory = "/var/lib/myserv"
+        maxConnections = 100
+        logConnections = true
+        workers = 4
+        user = "chat"
+        group = 100
+        [limits]
+        idle = "2m"
+        maxConnections = 50
+        [penalties]
+        threshold = "1m"
+        exempt = []
     """)
-    assert config.directory == Path("/var/lib/myserv")
+    assert config.server == ServerKeys(
+        directory=Path("/var/lib/myserv"),
+        maxConnections=100,
+        logConnections=True,
+        workers="4",
+        user="chat",
+        group="100",
+    )
+    assert config.penalties == PenaltyLimits(threshold=Duration(60), exempt=())
     assert config.services == (
         ServiceConfig(
             name="Chat_2",
@@ -61,6 +92,7 @@ def test_everyKey() -> None:
             listen=("tcp:7007", "udp:7007"),
             options={"maxLine": "4KiB", "topics": ["a", {"b": 1}]},
             key=("services", "Chat_2"),
+            limits={"idle": "1m", "allow": "10.0.0.0/8", "maxConnections": 50},
         ),
     )
 
@@ -104,7 +136,7 @@ NO_SERVICES = 'services: there are none: write [services.NAME] with a "protocol"
         ),
         (
             ECHO + "[x]",
-            "myserv.toml:4:2: x: unknown key; there is server, services",
+            "myserv.toml:4:2: x: unknown key; there is limits, penalties, server, services",
         ),
         (
             "[server]\ndirectories = 'x'\n" + ECHO,
@@ -124,7 +156,10 @@ NO_SERVICES = 'services: there are none: write [services.NAME] with a "protocol"
         ),
         (
             ECHO + "x = 1",
-            "myserv.toml:4:1: services.echo.x: unknown key; there is listen, options, protocol",
+            (
+                "myserv.toml:4:1: services.echo.x: unknown key; "
+                "there is limits, listen, options, protocol"
+            ),
         ),
         (
             "[services.echo]\nlisten = 'tcp:7'",
@@ -166,6 +201,74 @@ NO_SERVICES = 'services: there are none: write [services.NAME] with a "protocol"
         (
             "[services.echo]\nprotocol = 'echo'\nlisten = [\n'tcp:1',\n  7,\n]",
             "myserv.toml:5:3: services.echo.listen[1]: 7 is not text: put it in quotes",
+        ),
+        (
+            "limits = 3\n" + ECHO,
+            "myserv.toml:1:1: limits: 3 is not a table: write [limits]",
+        ),
+        (
+            "penalties = []\n" + ECHO,
+            "myserv.toml:1:1: penalties: a list is not a table: write [penalties]",
+        ),
+        (
+            "[limits]\nidel = '5s'\n" + ECHO,
+            'myserv.toml:2:1: limits.idel: unknown key; did you mean "idle"?',
+        ),
+        (
+            "[limits]\nidle = 5\n" + ECHO,
+            (
+                "myserv.toml:2:1: limits.idle: 5 is not a duration: write a number and a unit in "
+                'quotes, such as "30s"'
+            ),
+        ),
+        (
+            "[limits]\nallow = ['10.0.0.0/8', '10.0.0.1/33']\n" + ECHO,
+            (
+                "myserv.toml:2:24: limits.allow[1]: '10.0.0.1/33' is not a network: write one such "
+                'as "10.0.0.0/8" or "2001:db8::/32"'
+            ),
+        ),
+        (
+            "[limits]\nwhenFull = 'drop'\n" + ECHO,
+            "myserv.toml:2:1: limits.whenFull: 'drop' is not a choice here; there is refuse, wait",
+        ),
+        (
+            "[penalties]\ntreshold = '5s'\n" + ECHO,
+            'myserv.toml:2:1: penalties.treshold: unknown key; did you mean "threshold"?',
+        ),
+        (
+            "[penalties]\nmaxPeers = 0\n" + ECHO,
+            "myserv.toml:2:1: penalties.maxPeers: 0 is too small: the least is 1",
+        ),
+        (
+            "[server]\nmaxConnections = -1\n" + ECHO,
+            "myserv.toml:2:1: server.maxConnections: -1 is too small: the least is 0",
+        ),
+        (
+            "[server]\nlogConnections = 'often'\n" + ECHO,
+            "myserv.toml:2:1: server.logConnections: 'often' is not a boolean: write true or false",
+        ),
+        (
+            "[server]\nuser = ['a']\n" + ECHO,
+            "myserv.toml:2:1: server.user: a list is not text",
+        ),
+        (
+            ECHO + "limits = 'x'",
+            (
+                "myserv.toml:4:1: services.echo.limits: 'x' is not a table: "
+                "write [services.NAME.limits]"
+            ),
+        ),
+        (
+            ECHO + "limits.maxConections = 3",
+            (
+                "myserv.toml:4:8: services.echo.limits.maxConections: unknown key; "
+                'did you mean "maxConnections"?'
+            ),
+        ),
+        (
+            ECHO + "limits.peerPrefix4 = 33",
+            "myserv.toml:4:8: services.echo.limits.peerPrefix4: 33 is too large: the most is 32",
         ),
         (
             ECHO + "options = 'x'",
@@ -217,6 +320,11 @@ listen = ["tcp:7", 7, "tcp:7"]
 lisen = "tcp:7"
 listen = []
 options = 0
+limits = {idle = 3}
+[limits]
+drain = "soon"
+[penalties]
+x = 1
 """
     assert [problem.split(": ")[:2] for problem in problems(text)] == [
         ["myserv.toml:1:1", "sevrer"],
@@ -229,4 +337,46 @@ options = 0
         ["myserv.toml:8:1", "services.d.lisen"],
         ["myserv.toml:9:1", "services.d.listen"],
         ["myserv.toml:10:1", "services.d.options"],
+        ["myserv.toml:11:11", "services.d.limits.idle"],
+        ["myserv.toml:13:1", "limits.drain"],
+        ["myserv.toml:15:1", "penalties.x"],
+    ]
+
+
+@pytest.mark.parametrize("workers", ["0", "257", "2.5", '"many"', '"-1"', '"\u0663"', '""'])
+def test_wrongNumbersOfWorkers(workers: str) -> None:
+    """There is at least one, and not more than makes sense."""
+    [problem] = problems(f"[server]\nworkers = {workers}\n{ECHO}")
+    assert problem == (
+        f'myserv.toml:2:1: server.workers: is a number from 1 to {MAXIMUM_WORKERS}, or "auto"'
+    )
+
+
+def test_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number is taken with quotes and without; auto is the number of cores."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 2, 3}, raising=False)
+    counts = {"1": 1, "256": 256, '"3"': 3, '"auto"': 3}
+    for written, count in counts.items():
+        keys = read(f"[server]\nworkers = {written}\n{ECHO}").server
+        assert keys.workerCount == count
+    assert read(ECHO).server.workerCount == 1
+
+
+def test_generalLimitsComeFirst() -> None:
+    """What is said of one service goes before what is said of all; lists do not add up."""
+    config = read("""
+        [limits]
+        idle = "1m"
+        deny = ["10.0.0.0/8"]
+        [services.a]
+        protocol = "echo"
+        listen = "tcp:7"
+        limits = {idle = "2m", deny = "192.0.2.0/24"}
+        [services.b]
+        protocol = "echo"
+        listen = "tcp:8"
+    """)
+    assert [service.limits for service in config.services] == [
+        {"idle": "2m", "deny": "192.0.2.0/24"},
+        {"idle": "1m", "deny": ["10.0.0.0/8"]},
     ]
