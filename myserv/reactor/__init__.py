@@ -41,17 +41,6 @@ def install() -> UVLoopReactor:
             "pip install 'myserv[uvloop]' or pip install uvloop"
         ) from error
 
-    import asyncio
+    from myserv.reactor import core
 
-    from twisted.internet.main import installReactor
-
-    from myserv.reactor.core import UVLoopReactor
-
-    reactor = UVLoopReactor()
-    try:
-        installReactor(reactor)
-    except BaseException:
-        reactor.eventLoop.close()
-        raise
-    asyncio.set_event_loop(reactor.eventLoop)
-    return reactor
+    return core.install()

@@ -19,6 +19,7 @@ from twisted.internet import error
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.base import DelayedCall, ReactorBase
 from twisted.internet.interfaces import IConnector, IListeningPort
+from twisted.internet.main import installReactor
 from twisted.logger import Logger
 from twisted.python import context
 from twisted.python.failure import Failure
@@ -203,12 +204,12 @@ class UVLoopReactor(AsyncioSelectorReactor):
 
     def removeAll(self) -> list[Any]:
         """
-        Forget every connection and port.
+        Watch nothing and nobody any more.
 
         Returns:
-            Them.
+            Whoever was read from, or had something to write.
         """
-        natives = list(self.natives)
+        natives = [each for each in self.natives if each.reading or each.getWriteBufferSize()]
         for each in natives:
             each.stopReading()
         self.natives.clear()
@@ -332,3 +333,19 @@ class UVLoopReactor(AsyncioSelectorReactor):
         else:
             self.eventLoop.call_soon(self.eventLoop.stop)
         self.eventLoop.run_forever()
+
+
+def install() -> UVLoopReactor:
+    """
+    Make this reactor C{twisted.internet.reactor}; see L{myserv.reactor.install}.
+
+    It is here, too, because programs look for it beside a reactor's class.
+    """
+    reactor = UVLoopReactor()
+    try:
+        installReactor(reactor)
+    except BaseException:
+        reactor.eventLoop.close()
+        raise
+    asyncio.set_event_loop(reactor.eventLoop)
+    return reactor

@@ -225,6 +225,8 @@ class Stream(Outflow):
                 # Now, not when uvloop gets to it.
                 self.socket.shutdown(socket.SHUT_RDWR)
         native.abort()
+        # Whoever kept it is not to meet the descriptor's next owner.
+        self.socket.detach()
 
     # As a producer.
 

@@ -33,8 +33,18 @@ MODULES: Final = (
     "test_tls",
     "test_udp",
     "test_unix",
+    "twisted.test.test_factories",
+    "twisted.test.test_internet",
+    "twisted.test.test_process",
+    "twisted.test.test_ssl",
+    "twisted.test.test_stdio",
+    "twisted.test.test_tcp",
+    "twisted.test.test_threads",
+    "twisted.test.test_udp",
+    "twisted.test.test_unix",
 )
-"""Those of C{twisted.internet.test} that try reactors."""
+"""Those of C{twisted.internet.test} that try reactors, and others that use the
+process's own."""
 
 TIMEOUT: Final = 120.0
 """Seconds that a module may take."""
@@ -54,8 +64,19 @@ def run(reactor: str, module: str, without: Sequence[str] = ()) -> Outcomes:
     """
     command = [sys.executable, "-m", "tests.reactor.one", reactor, module]
     command += [f"-{each}" for each in without]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        # They leave files behind.
+        with tempfile.TemporaryDirectory() as directory:
+            done = subprocess.run(
+                command,
+                cwd=directory,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
+                check=False,
+            )
         out, complaints = done.stdout, done.stderr if done.returncode else ""
     except subprocess.TimeoutExpired as late:
         out, complaints = (late.stdout or b"").decode(), f"more than {TIMEOUT:.0f} s"
@@ -123,13 +144,13 @@ def main(modules: Sequence[str]) -> int:
             "excepted": sum(name.startswith(f"{module}.") for name in EXCEPTIONS),
         }
         took = time.monotonic() - started
-        sys.stdout.write(f"{module:15}{_said(counts)}, {took:.0f} s\n")
+        sys.stdout.write(f"{module:29}{_said(counts)}, {took:.0f} s\n")
         for name, why in failed.items():
             sys.stdout.write(f"FAILED {name}\n{why}\n")
         sys.stdout.flush()
         for key, count in counts.items():
             total[key] += count
-    sys.stdout.write(f"{'together':15}{_said(total)}\n")
+    sys.stdout.write(f"{'together':29}{_said(total)}\n")
     return total["failed"]
 
 

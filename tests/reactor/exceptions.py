@@ -20,6 +20,8 @@ _GOODBYE: Final = (
     "the goodbye of Twisted's TLS is written at once, ahead of the reset, and not thrown away "
     "with what waits"
 )
+_NO_DELAY: Final = "TCP_NODELAY is on, as uvloop has it; setTcpNoDelay(False) turns it off"
+_PRIVATE: Final = "it looks into _tempDataBuffer, an attribute of Twisted's own transports"
 
 EXCEPTIONS: Final = {
     "test_tcp.AdoptStreamConnectionTestsBuilder.test_streamingProducer": _AT_ONCE,
@@ -31,5 +33,7 @@ EXCEPTIONS: Final = {
     "test_tls.TLSPortTestsBuilder.test_closePeerOnEMFILE": _NO_ROOM,
     "test_tls.AbortSSLConnectionTests.test_serverAbortsConnectionThenLosesConnection": _GOODBYE,
     "test_tls.AbortSSLConnectionTests.test_serverAbortsConnectionTwice": _GOODBYE,
+    "twisted.test.test_tcp.HalfCloseTests.testCloseWriteCloser": _PRIVATE,
+    "twisted.test.test_tcp.LoopbackTests.test_tcpNoDelay": _NO_DELAY,
 }
 """By the name of the test, without the reactor's."""

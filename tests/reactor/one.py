@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvloop
+from twisted.internet import epollreactor
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.test import reactormixins
 from twisted.logger import globalLogBeginner
@@ -24,7 +25,7 @@ from twisted.trial.reporter import TestResult
 from twisted.trial.runner import TestLoader
 from twisted.trial.unittest import SynchronousTestCase
 
-from myserv.reactor.core import UVLoopReactor
+from myserv.reactor.core import UVLoopReactor, install
 from tests.reactor.__main__ import shorten
 
 TIMEOUT = 20.0
@@ -94,6 +95,9 @@ def main(reactor: str, wanted: list[str]) -> None:
     Run modules of C{twisted.internet.test} with a reactor of this module.
     """
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
+    if any(each.startswith("twisted.") for each in wanted):
+        # These use the process's own reactor.
+        (install if reactor == "ours" else epollreactor.install)()
     builder: Any = reactormixins.ReactorBuilder
     # Its classes are made when a module is imported.
     builder._reactors = [f"tests.reactor.one.{reactor}"]
@@ -102,7 +106,7 @@ def main(reactor: str, wanted: list[str]) -> None:
     for each in wanted:
         if not each.startswith("-"):
             name, _, part = each.partition(":")
-            module = namedModule(f"twisted.internet.test.{name}")
+            module = namedModule(name if "." in name else f"twisted.internet.test.{name}")
             for test in _tests(TestLoader().loadModule(module)):
                 if part in test.id() and shorten(test.id()) not in unwanted:
                     test.run(Lines())
