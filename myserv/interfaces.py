@@ -514,6 +514,9 @@ class IStreamWrapper(IEndpointWrapper):
 
     One that learns who the peer truly is, as C{proxy} does, has an attribute
     C{namesPeer} that is true: admission is then asked after it instead of before.
+    One whose transports are L{IMessageTransport}, as those of C{websocket} are, has an
+    attribute C{carriesMessages} that is true: protocols that take nothing but messages
+    are refused at start-up where no layer has it.
     """
 
     def wrapFactory(

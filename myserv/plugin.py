@@ -18,7 +18,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final
 
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
-from twisted.internet.protocol import DatagramProtocol, Factory
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from zope.interface import alsoProvides, implementer
 
 from myserv.errors import ConfigurationError, Problem
@@ -120,6 +120,8 @@ class ProtocolPlugin:
     @ivar answersAnything: See L{IDatagramProtocolPlugin.answersAnything}.
     @ivar limits: What limits suit the protocol.
     @ivar establishesClients: The protocol says when a client is established.
+    @ivar messagesOnly: The stream protocol takes whole messages, and bytes in no way: it
+        is an L{IMessageProtocol} without a C{dataReceived} of its own.
     """
 
     def __init__(
@@ -189,6 +191,11 @@ class ProtocolPlugin:
         self.description = description
         self.optionsType = optionsType
         self.answersAnything = answersAnything
+        self.messagesOnly = (
+            isinstance(stream, type)
+            and IMessageProtocol.implementedBy(stream)
+            and getattr(stream, "dataReceived", None) is Protocol.dataReceived
+        )
         self._stream = stream
         self._datagram = datagram
         self._session = session

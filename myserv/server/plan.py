@@ -18,7 +18,7 @@ from myserv.config.document import Document
 from myserv.config.model import ServerKeys, ServiceConfig, readConfig
 from myserv.endpoints.claim import Claim, claimOf
 from myserv.endpoints.kind import Kind
-from myserv.endpoints.parse import Endpoint, parseEndpoint
+from myserv.endpoints.parse import Endpoint, ForeignPlace, parseEndpoint
 from myserv.errors import (
     Blaming,
     ConfigurationError,
@@ -223,6 +223,7 @@ def _wrongKinds(
         Kind.STREAM: IStreamProtocolPlugin.providedBy(plugin),
         Kind.DATAGRAM: IDatagramProtocolPlugin.providedBy(plugin),
     }
+    messagesOnly = getattr(plugin, "messagesOnly", False)
     for planned in endpoints:
         kind = planned.endpoint.kind
         if not serves[kind]:
@@ -232,6 +233,19 @@ def _wrongKinds(
                 f"protocol over {other.value}s only",
                 planned.key,
             )
+        elif kind is Kind.STREAM and messagesOnly and not _mayCarryMessages(planned.endpoint):
+            yield Problem(
+                f'"{planned.endpoint}" carries bytes, and {protocol} takes whole messages only: '
+                "put websocket: before it",
+                planned.key,
+            )
+
+
+def _mayCarryMessages(endpoint: Endpoint) -> bool:
+    # What comes through another package's endpoint, nobody here knows.
+    return isinstance(endpoint.place, ForeignPlace) or any(
+        getattr(layer.wrapper, "carriesMessages", False) for layer in endpoint.layers
+    )
 
 
 def _repeated(asked: list[PlannedEndpoint]) -> Iterable[Problem]:

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 import pytest
 from attrs import frozen
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+from zope.interface import implementer
 
 from myserv.config.model import ServiceConfig
 from myserv.endpoints.kind import Kind
 from myserv.endpoints.parse import parseEndpoint
 from myserv.errors import ConfigurationError, KeyPath, PluginError
-from myserv.interfaces import IProtocolPlugin
+from myserv.interfaces import IMessageProtocol, IProtocolPlugin
 from myserv.plugin import ProtocolPlugin, option
 from myserv.server.plan import OnePlugin, ServicePlan, planServices
 
@@ -34,9 +35,26 @@ class Options:
             raise SystemExit(self.times)
 
 
+@implementer(IMessageProtocol)
+class Messages(Protocol):
+    """Takes nothing but messages."""
+
+    def messageReceived(self, message: bytes | str) -> None:
+        """A message came."""
+
+
+class MessagesOrBytes(Messages):
+    """Takes bytes, too."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes came."""
+
+
 BOTH = ProtocolPlugin("both", "", stream=Protocol, datagram=DatagramProtocol)
 STREAM = ProtocolPlugin("stream", "", stream=Protocol)
 DATAGRAM = ProtocolPlugin("datagram", "", datagram=DatagramProtocol)
+MESSAGES = ProtocolPlugin("messages", "", stream=Messages, datagram=DatagramProtocol)
+EITHER = ProtocolPlugin("either", "", stream=MessagesOrBytes)
 OPTIONS = ProtocolPlugin(
     "options", "", factory=lambda context, options: Factory(), optionsType=Options
 )
@@ -47,7 +65,7 @@ class Known:
 
     def find(self, reference: str) -> IProtocolPlugin:
         """Find one by its name."""
-        for plugin in (BOTH, STREAM, DATAGRAM, OPTIONS):
+        for plugin in (BOTH, STREAM, DATAGRAM, MESSAGES, EITHER, OPTIONS):
             if plugin.name == reference:
                 return plugin
         raise PluginError(f"there is no {reference}")
@@ -129,6 +147,26 @@ def test_everyProblemOfEveryService() -> None:
             "over datagrams only"
         ),
     ]
+
+
+def test_messagesOverAPlainStream() -> None:
+    """A protocol of messages only is refused where none come; not where they do, or may."""
+    assert problems(
+        ask("messages", "udp:7", "tcp:7", "websocket:tcp:8", "tls:selfSigned=a:tcp:9"),
+        ask("either", "tcp:10", name="b"),
+    ) == [
+        (
+            'services.a.listen[1]: "tcp:7" carries bytes, and messages takes whole messages only: '
+            "put websocket: before it"
+        ),
+        (
+            'services.a.listen[3]: "tls:selfSigned=a:tcp:9" carries bytes, and messages takes '
+            "whole messages only: put websocket: before it"
+        ),
+    ]
+    listen = ("websocket:tls:selfSigned=a:tcp:7", "haproxy:tcp:8", "udp:7")
+    [plan] = planServices([ask("messages", *listen)], Known())
+    assert len(plan.endpoints) == 3
 
 
 def test_validatorOfOptions() -> None:

@@ -121,6 +121,7 @@ class WebSocketWrapper:
     description = "WebSocket over any stream endpoint, for browsers"
     example = "websocket:path=/chat:tcp:8080"
     optionsType = WebSocketOptions
+    carriesMessages = True
 
     def wrapFactory(
         self, context: IListenerContext, options: WebSocketOptions, factory: IProtocolFactory
