@@ -28,7 +28,8 @@ from myserv.discovery import installedPlugins, pluginOf
 from myserv.errors import ConfigurationError, Problem
 from myserv.interfaces import IEventObserver, IProtocolPlugin
 from myserv.tap.mistakes import oneLinePerMistake
-from myserv.tap.server import makeTwistdServer, planOne, serveFile
+from myserv.tap.server import makeTwistdServer, planOne
+from myserv.tap.workers import makeServer as serve
 
 
 def makeService(
@@ -139,5 +140,5 @@ def makeServer(
         SystemExit: Something is wrong with the file.
     """
     with oneLinePerMistake():
-        server: IService = serveFile(config, portal=portal, observers=tuple(observers))
+        server: IService = serve(config, portal=portal, observers=tuple(observers))
         return server

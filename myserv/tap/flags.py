@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from attrs import evolve
+from twisted.application.service import IService
 from twisted.python import usage
 
 import myserv
@@ -20,7 +21,8 @@ from myserv.interfaces import IProtocolPlugin
 from myserv.limits import Limits
 from myserv.options.declare import OptionSpec, describe
 from myserv.tap.mistakes import answer, oneLinePerMistake, warn
-from myserv.tap.server import TwistdServer, makeTwistdServer, planOne, serveFile
+from myserv.tap.server import TwistdServer, makeTwistdServer, planOne
+from myserv.tap.workers import makeServer
 
 _RESERVED: Final = frozenset({"listen", "name", "limit", "log-connections", "help", "version"})
 """Flags of every protocol, which the options of none may be called."""
@@ -300,12 +302,12 @@ class Options(_Options):
         text = str(super().getUsage(width))
         return f"{text}\n{listProtocols()}\n"
 
-    def makeServer(self) -> TwistdServer:
+    def makeServer(self) -> IService:
         """
         Build the server that the command line describes.
         """
         if self["config"] is not None:
-            return serveFile(self["config"])
+            return makeServer(self["config"])
         return self.service.makeServer()
 
 

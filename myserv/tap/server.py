@@ -38,6 +38,7 @@ from myserv.tap.mistakes import refusing, sayOnTerminal
 from myserv.tap.notify import Notifier
 from myserv.tap.reload import ServedFile, roomFor
 from myserv.tap.stopping import STOPPING
+from myserv.workers.shareable import unshareable
 
 _log = Logger()
 
@@ -186,7 +187,7 @@ def makeTwistdServer(
     def endLate(error: ListenError) -> None:
         # twistd has no other way to an exit code once the reactor runs.
         sayOnTerminal(str(error))
-        atexit.register(_exitWithFailure)
+        atexit.register(exitWithFailure)
         reactor.callWhenRunning(stop)
 
     def stop() -> None:
@@ -225,7 +226,10 @@ def makeTwistdServer(
     return server
 
 
-def _exitWithFailure() -> None:
+def exitWithFailure() -> None:
+    """
+    End this process with the exit code 1, whatever else is registered to run.
+    """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
@@ -290,6 +294,8 @@ def serveFile(path: str | Path, **others: Any) -> TwistdServer:
     """
     document = readDocument(path)
     plan = planServer(document, installedPlugins())
+    if plan.keys.workerCount > 1 and (problems := [*unshareable(plan.services)]):
+        raise document.report(problems)
     return makeTwistdServer(
         plan.services,
         report=document.report,

@@ -34,10 +34,11 @@ def describeEvent(event: LogEvent) -> dict[str, Any]:
     if len(text) > MAXIMUM_TEXT:
         text = f"{text[:MAXIMUM_TEXT]}… ({len(text) - MAXIMUM_TEXT} more characters)"
     level = event.get("log_level") or LogLevel.info
+    system = event.get("log_system") or f"{event.get('log_namespace', '')}#{level.name}"
     return {
         "time": event.get("log_time"),
         "level": level.name,
-        "namespace": str(event.get("log_namespace", "")),
+        "system": str(system),
         "text": text,
         "isError": bool(event.get("isError")) or "log_failure" in event,
     }
@@ -109,7 +110,7 @@ class RecordWriter:
         if not self._waiting and self._lost:
             lost, self._lost = self._lost, 0
             text = f"{lost} log line(s) were lost: they came faster than they could be written"
-            self._append({"time": None, "level": "warn", "namespace": "myserv", "text": text})
+            self._append({"time": None, "level": "warn", "system": "myserv#warn", "text": text})
             self.doWrite()
         elif self._reactor is not None:
             (self._reactor.addWriter if self._waiting else self._reactor.removeWriter)(self)

@@ -141,7 +141,7 @@ class Relay:
             values = json.loads(line)
             level = LogLevel.levelWithName(values["level"])
             fields: dict[str, Any] = {"text": str(values["text"])}
-            system = f"worker {self._worker}: {values['namespace']}#{level.name}"
+            system = f"worker {self._worker}: {values['system']}"
             moment = values.get("time")
             isError = bool(values.get("isError"))
         except Exception:  # noqa: BLE001 - a half of a record, when it died writing it

@@ -268,6 +268,15 @@ class Supervisor:
         )
 
     @property
+    def connections(self) -> int:
+        """How many there are, as far as the workers have told."""
+        return sum(
+            member.connections
+            for generation in self._generations
+            for member in generation.members.values()
+        )
+
+    @property
     def isServing(self) -> bool:
         """Every worker of the current generation was ready once."""
         return self.current is not None and self.current.state is State.SERVING

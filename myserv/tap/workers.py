@@ -1,0 +1,389 @@
+"""
+Servers of several processes, run by twistd: C{workers} in C{[server]}.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.failure import Failure
+from twisted.scripts._twistd_unix import ServerOptions
+
+from myserv.config.document import Document, readDocument
+from myserv.config.model import readConfig
+from myserv.errors import ConfigurationError, Problem
+from myserv.interfaces import IEventObserver
+from myserv.observe.observers import Observers
+from myserv.server.listener import State
+from myserv.server.statistics import ListenerStatistics, ServiceStatistics
+from myserv.tap.hangup import HANG_UP
+from myserv.tap.log import ServerLog
+from myserv.tap.mistakes import refusing, sayOnTerminal
+from myserv.tap.notify import Notifier
+from myserv.tap.server import exitWithFailure, serveFile
+from myserv.tap.stopping import SIGNALS, STOPPING
+from myserv.workers.blueprint import Blueprint, packBlueprint, unpackBlueprint
+from myserv.workers.checking import check, checkNow
+from myserv.workers.generation import GenerationFailed
+from myserv.workers.process import ChildSpawner
+from myserv.workers.reloading import Reloader, readText
+from myserv.workers.supervisor import Conditions, Supervisor
+from myserv.workers.upgrade import (
+    commandLine,
+    heedSignals,
+    isResumed,
+    replaceProgram,
+    resumed,
+)
+
+NEEDED: Final = ("myserv.tap.workers", "myserv.tap.flags", "myserv.workers.child")
+"""Modules that the supervisor's next program begins with: a check imports them too."""
+
+_log: Final = Logger(namespace="myserv")
+
+
+def makeServer(path: str | Path, **others: Any) -> IService:
+    """
+    Make the server that a configuration file describes, of one process or of several.
+
+    Args:
+        path: The file.
+        others: See L{myserv.tap.server.makeTwistdServer}.
+
+    Raises:
+        ConfigurationError: With every mistake at its place in the file.
+    """
+    directory = os.getcwd()
+    if isResumed():
+        state = resumed()
+        return superviseAgain(path, state, directory)
+    document = readDocument(path)
+    config, problems = readConfig(document)
+    if problems or config.server.workerCount == 1:
+        made: IService = serveFile(path, **others)
+        return made
+    _refuseObjects(document, others)
+    text = readText(path)
+    server: IService = supervise(path, checkNow(str(path), text, directory, NEEDED), directory)
+    return server
+
+
+def _refuseObjects(document: Document, others: Mapping[str, Any]) -> None:
+    for name, each in others.items():
+        if each:
+            message = f"a {name} of this process cannot be another's: take one of the two out"
+            raise document.report([Problem(message, ("server", "workers"))])
+
+
+def supervise(path: str | Path, blueprint: Blueprint, directory: str) -> SupervisedServer:
+    """
+    Make a server of several processes.
+
+    Args:
+        path: The configuration file.
+        blueprint: What it means.
+        directory: Where relative paths begin.
+    """
+    # Not before: twistd --reactor may still have had another to install.
+    from twisted.internet import reactor
+
+    observers = Observers()
+    log = ServerLog(observers, reactor, connections=False)
+    flags = readFlags(sys.argv[1:])
+    chosen = "" if flags is None else str(flags.get("reactor") or "")
+    supervisor = Supervisor(
+        reactor,
+        ChildSpawner(reactor, directory),
+        observers.emit,
+        blueprint,
+        Conditions(os.environ.get("MYSERV_REACTOR") or chosen, tuple(sys.path)),
+        os.getcwd,
+    )
+    return SupervisedServer(reactor, supervisor, Path(path).absolute(), directory, log, flags)
+
+
+def superviseAgain(
+    path: str | Path, state: Mapping[str, Any], directory: str
+) -> SupervisedServer:
+    """
+    Go on where the last program of this process ended.
+
+    Args:
+        path: The configuration file.
+        state: What that program wrote down.
+        directory: Where relative paths begin.
+    """
+    server = supervise(path, unpackBlueprint(state["next"]), directory)
+    server.state = state
+    return server
+
+
+class TwistdFlags(ServerOptions):
+    """
+    twistd's own flags, for whoever was not asked when they were read.
+    """
+
+    subCommands = ()
+
+    def opt_reactor(self, name: str) -> None:
+        """Which reactor to use"""
+        self["reactor"] = name
+
+    opt_r = opt_reactor
+
+    def opt_spew(self) -> None:
+        """Print everything that happens"""
+
+    def opt_debug(self) -> None:
+        """Run in Python's debugger"""
+        self["debug"] = True
+
+    opt_b = opt_debug
+
+    def parseArgs(self, *words: str) -> None:
+        """
+        Leave the command alone.
+        """
+
+
+def readFlags(arguments: list[str]) -> dict[str, Any] | None:
+    """
+    Read twistd's flags.
+
+    Args:
+        arguments: Those of the process.
+
+    Returns:
+        They; C{None} when it is not twistd that runs.
+    """
+    flags = TwistdFlags()
+    try:
+        flags.parseOptions(arguments)
+    except (usage.UsageError, SystemExit):
+        return None
+    return dict(flags)
+
+
+class SupervisedServer(Service):
+    """
+    A server of several processes that twistd runs.
+
+    @ivar state: What the last program of this process wrote down, if there was one.
+    """
+
+    state: Mapping[str, Any] | None = None
+
+    def __init__(
+        self,
+        reactor: Any,
+        supervisor: Supervisor,
+        file: Path,
+        directory: str,
+        log: ServerLog,
+        flags: Mapping[str, Any] | None,
+        notifier: Notifier | None = None,
+    ) -> None:
+        """
+        Args:
+            reactor: The reactor that twistd runs.
+            supervisor: Has the workers.
+            file: The configuration file.
+            directory: Where relative paths begin.
+            log: Where lines go.
+            flags: twistd's flags; C{None}: it is not twistd that runs.
+            notifier: Tells systemd.
+        """
+        self.supervisor = supervisor
+        self._reactor = reactor
+        self._directory = directory
+        self._log = log
+        self._flags = flags
+        self._notifier = notifier or Notifier(reactor)
+        self._reloader = Reloader(
+            supervisor,
+            file,
+            lambda text: check(reactor, str(file), text, directory, NEEDED),
+            self._upgrade,
+            self._reloaded,
+        )
+
+    def privilegedStartService(self) -> None:
+        """
+        Open every socket.
+
+        Raises:
+            Refused: One could not be opened.
+        """
+        if self.state is None:
+            with refusing():
+                self.supervisor.open()
+
+    def startService(self) -> None:
+        """
+        Start the workers.
+        """
+        super().startService()
+        HANG_UP.add(self._reactor, self.reload)
+        self._reactor.callWhenRunning(self._begin)
+
+    def _begin(self) -> None:
+        # Twisted's would end the process with the signal instead of an exit code.
+        for each in SIGNALS:
+            signal.signal(each, self._terminated)
+        heedSignals()
+        if self.state is None:
+            self.supervisor.start().addCallbacks(self._ready, self._cannotStart)
+        else:
+            state, self.state = self.state, None
+            self.supervisor.adopt(state["supervisor"])
+            self._reloader.serveChecked(unpackBlueprint(state["next"]))
+
+    def _ready(self, _: None) -> None:
+        self._notifier.ready(self.supervisor.describe())
+
+    def _cannotStart(self, failure: Failure) -> None:
+        error = failure.value
+        assert isinstance(error, GenerationFailed)
+        sayOnTerminal(error.reason)
+        _log.error("server: cannot start: {reason}", reason=error.reason)
+        atexit.register(exitWithFailure)
+        self._stopReactor()
+
+    def _terminated(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(self._stopReactor)
+
+    def _stopReactor(self) -> None:
+        # Another service may have stopped it.
+        with contextlib.suppress(ReactorNotRunning):
+            self._reactor.stop()
+
+    def reload(self) -> None:
+        """
+        Let what is installed and configured now take the place of what runs.
+        """
+        if self.supervisor.isServing:
+            self._notifier.reloading()
+            self._reloader.reload()
+
+    def _reloaded(self) -> None:
+        if self.running:
+            self._notifier.ready(self.supervisor.describe())
+
+    def stopService(self) -> Deferred[Any]:
+        """
+        Let the workers drain; a second signal ends them at once.
+        """
+        super().stopService()
+        HANG_UP.remove(self.reload)
+        self._notifier.stopping()
+        stopped: Deferred[Any] = self.supervisor.stop()
+        stopped.addCallback(lambda _: self._log.flush())
+        return STOPPING.begin(self, self._reactor, self._notifier, stopped)
+
+    def stopNow(self) -> Deferred[Any]:
+        """
+        End the workers at once.
+        """
+        self.supervisor.hurry()
+        return succeed(None)
+
+    def statistics(self) -> tuple[ServiceStatistics, ...]:
+        """
+        Say how many are connected, as far as the workers have told.
+        """
+        supervisor = self.supervisor
+        listeners = (
+            ListenerStatistics(
+                service="",
+                endpoint="",
+                state=State.STOPPING.value,
+                address=None,
+                connections=supervisor.connections,
+                handshakes=0,
+                started=0,
+                refused={},
+                bytesReceived=0,
+                bytesSent=0,
+                deadline=supervisor.blueprint.drain,
+            ),
+        )
+        return (ServiceStatistics("", isRunning=False, listeners=listeners),)
+
+    # The next program.
+
+    def _upgrade(self, blueprint: Blueprint) -> str | None:
+        reason = self._whyNot()
+        if reason is not None:
+            return reason
+        assert self._flags is not None
+        extra: list[str] = []
+        if not (self._flags["nodaemon"] or self._flags["debug"]):
+            # It is a daemon already, and its log is the daemon's.
+            extra.append("--nodaemon")
+            if not (self._flags["logfile"] or self._flags["syslog"]):
+                extra.append("--logfile=twistd.log")
+        _log.info("server: the supervisor goes on as the program that is installed now")
+        self._log.flush()
+        pidFile = self._flags["pidfile"]
+        environment, handed = inheritedBySystemd()
+        try:
+            # twistd would take it for another server's.
+            if pidFile:
+                Path(pidFile).unlink(missing_ok=True)
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            replaceProgram(
+                commandLine(sys.orig_argv, sys.argv, extra),
+                self._directory,
+                {"supervisor": self.supervisor.pack(), "next": packBlueprint(blueprint)},
+                [*self.supervisor.descriptors(), *handed],
+                {**os.environ, **environment},
+            )
+        except OSError as error:
+            reason = f"it cannot be run: {error.strerror}"
+        if pidFile:
+            with contextlib.suppress(OSError):
+                Path(pidFile).write_text(str(os.getpid()))
+        return reason
+
+    def _whyNot(self) -> str | None:
+        if self._flags is None:
+            return "it was not started by twistd"
+        given = [name for name in ("uid", "gid", "chroot") if self._flags[name] is not None]
+        if given:
+            return f"it has no rights any more to start as it did (--{given[0]})"
+        return None
+
+
+def inheritedBySystemd() -> tuple[dict[str, str], list[int]]:
+    """
+    Say again what systemd said when it started this process.
+
+    Returns:
+        The environment, and the sockets it speaks of.
+    """
+    # Twisted has taken them out of the environment.
+    from twisted.plugins.twisted_core import systemdEndpointParser
+
+    handed = systemdEndpointParser._sddaemon
+    descriptors = handed.inheritedDescriptors()
+    if not descriptors:
+        return {}, []
+    names = {number: name for name, number in handed.inheritedNamedDescriptors().items()}
+    return {
+        "LISTEN_PID": str(os.getpid()),
+        "LISTEN_FDS": str(len(descriptors)),
+        "LISTEN_FDNAMES": ":".join(names.get(each, "unknown") for each in descriptors),
+    }, list(descriptors)
