@@ -92,8 +92,12 @@ def hasArrivals(port: Any) -> bool:
     """
     Say whether somebody waits in the backlog of a port.
     """
+    descriptor = port.fileno()
+    if descriptor < 0:
+        # It has no socket, so there is no kernel that lets anybody wait.
+        return False
     poll = select.poll()
-    poll.register(port.fileno(), select.POLLIN)
+    poll.register(descriptor, select.POLLIN)
     return any(events & select.POLLIN for _, events in poll.poll(0))
 
 
@@ -308,11 +312,11 @@ class Listener:
         Returns:
             Fires when it is closed.
         """
+        port, self._port = self._port, None
         if self._unwatch is not None:
             self._unwatch()
             self._unwatch = None
         self._isFull = False
-        port, self._port = self._port, None
         return maybeDeferred(getattr(port, "stopListening", lambda: None))
 
     def reopen(self) -> Deferred[None]:
@@ -389,11 +393,8 @@ class Listener:
         return waiting
 
     def _close(self, drain: Drain) -> None:
-        port = self._port
-        if drain.end > self.reactor.seconds() and not self._isFull and self.canPause:
-            self._acceptLast(port)
         self.state = State.STOPPING
-        self._port = None
+        port, self._port = self._port, None
         if self._unwatch is not None:
             self._unwatch()
             self._unwatch = None
@@ -405,22 +406,7 @@ class Listener:
         closing.addCallback(self._ended)
         closing.addBoth(lambda _: self._closed())
 
-    def _acceptLast(self, port: Any) -> None:
-        # The kernel resets whoever waits in the backlog of a socket that closes; a
-        # suspended listener has made them wait, and one that listens may not have
-        # had its turn yet.  A port that accepts in another way has no doRead.
-        if not hasattr(port, "doRead"):
-            return
-        port.startReading()
-        for _ in range(LAST_ACCEPTS):
-            # Admission may have found that there is no room for more.
-            if self._isFull or not hasArrivals(port):
-                return
-            port.doRead()
-
     def _ended(self, _: None) -> None:
-        if self._drain is not None:
-            self._drain.remove(self)
         self.emit(ListenerStopped(self.service, self.endpoint))
 
     def _closeFailed(self, failure: Failure) -> None:
@@ -535,8 +521,36 @@ class StreamListener(Listener):
     # How it ends.
 
     def _close(self, drain: Drain) -> None:
+        if drain.end > self.reactor.seconds() and self.canPause and not self._isFull:
+            self._acceptLast(self._port)
         drain.add(self)
         super()._close(drain)
+
+    def release(self) -> Deferred[None]:
+        """
+        See L{Listener.release}; whoever waits in the backlog is let in first.
+        """
+        if self.canPause and not self._isFull:
+            self._acceptLast(self._port)
+        return super().release()
+
+    def _acceptLast(self, port: Any) -> None:
+        # The kernel resets whoever waits in the backlog of a socket that closes; a
+        # suspended listener has made them wait, and one that listens may not have
+        # had its turn yet.  A port that accepts in another way has no doRead.
+        if not hasattr(port, "doRead"):
+            return
+        port.startReading()
+        for _ in range(LAST_ACCEPTS):
+            # Admission may have found that there is no room for more.
+            if self._isFull or not hasArrivals(port):
+                return
+            port.doRead()
+
+    def _ended(self, _: None) -> None:
+        if self._drain is not None:
+            self._drain.remove(self)
+        super()._ended(None)
 
     def _finish(self) -> Deferred[None]:
         gone = self._lastGone = Deferred()
@@ -566,7 +580,8 @@ class StreamListener(Listener):
         """
         Cut everybody who is there, in a handshake or past it.
         """
-        for each in [*self._handshaking, *self.connections]:
+        everybody: list[Any] = [*self._handshaking, *self.connections]
+        for each in everybody:
             try:
                 each.abortConnection()
             except Exception:  # noqa: BLE001 - one that cannot be cut must not keep the others

@@ -4,8 +4,9 @@ Services: a plugin tied to its listeners, and a server of several of them.
 
 from __future__ import annotations
 
+import random
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from twisted.application.service import MultiService, Service
@@ -31,7 +32,9 @@ from myserv.events import (
     ServiceStopped,
 )
 from myserv.limits import Limits
+from myserv.server.drain import Drain, drainSeconds
 from myserv.server.listener import STOP_GRACE, Listener
+from myserv.server.statistics import ServiceStatistics
 
 _MAXIMUM_SETTLING: Final = 1000
 
@@ -44,6 +47,7 @@ class ProtocolService(Service):
     A protocol on one or more endpoints.
 
     @ivar listeners: One for each endpoint, in the order asked for.
+    @ivar jitter: Returns a number from 0 to 1 at random, for the turns of a drain.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class ProtocolService(Service):
         self._opening: object | None = None
         self._unfinished: Deferred[Any] = succeed(None)
         self._serving = False
+        self.jitter: Callable[[], float] = random.random
 
     def privilegedStartService(self) -> None:
         """
@@ -120,21 +125,87 @@ class ProtocolService(Service):
         for listener in self.listeners:
             listener.reload()
 
+    def suspend(self) -> None:
+        """
+        Accept nothing new on any endpoint until L{resume}; connections live on.
+
+        Raises:
+            RuntimeError: An endpoint cannot; none has been suspended.
+        """
+        requirePausable(self.listeners, "suspend")
+        for listener in self.listeners:
+            listener.suspend()
+
+    def resume(self) -> None:
+        """
+        Accept again on every endpoint, what waited in the backlog first.
+
+        Raises:
+            RuntimeError: An endpoint cannot; none has been resumed.
+        """
+        requirePausable(self.listeners, "resume")
+        for listener in self.listeners:
+            listener.resume()
+
     def stopService(self) -> Deferred[None]:
         """
-        Close the endpoints and end the connections.
+        Drain, in the time that the limit C{drain} says; see L{drain}.
+        """
+        return self.drain()
+
+    def drain(self, deadline: float | None = None) -> Deferred[None]:
+        """
+        Close the endpoints, and send those who are connected away politely.
+
+        Args:
+            deadline: Seconds until whoever is left is cut; 0: everybody is, at once.
+                C{None}: what the limit C{drain} says.
 
         Returns:
-            Fires when the last connection is gone.  An endpoint that is still
-            opening has L{STOP_GRACE} to do so before it is given up.
+            Fires when the last connection is gone.  When it drains already, the
+            earlier of the deadlines holds.  An endpoint that is still opening has
+            L{STOP_GRACE} at most to do so before it is given up.
         """
         super().stopService()
         self._opening = None
+        drain = self._drainOf(deadline)
         unfinished = self._unfinished
         if not unfinished.called:
-            giveUp = self._reactor.callLater(STOP_GRACE, unfinished.cancel)
+            patience = min(STOP_GRACE, drain.end - self._reactor.seconds())
+            giveUp = self._reactor.callLater(patience, unfinished.cancel)
             unfinished.addBoth(lambda _: giveUp.active() and giveUp.cancel())
-        return self._closeAll().addCallback(self._closed)
+        return self._leaveAll(drain).addCallback(self._closed)
+
+    def stop(self, grace: float | None = None) -> Deferred[None]:
+        """
+        The same as L{drain}: there is no impolite way but L{stopNow}.
+
+        Args:
+            grace: The deadline.
+        """
+        return self.drain(grace)
+
+    def stopNow(self) -> Deferred[None]:
+        """
+        Close the endpoints and cut every connection.
+        """
+        return self.drain(0.0)
+
+    def statistics(self) -> ServiceStatistics:
+        """
+        Say what it is doing at this moment.
+        """
+        listeners = tuple(each.statistics() for each in self.listeners)
+        return ServiceStatistics(self._name, bool(self.running), listeners)
+
+    def _drainOf(self, deadline: float | None) -> Drain:
+        if deadline is None:
+            limits = [each.admission.limits for each in self.listeners]
+            deadline = max(map(drainSeconds, limits), default=0.0)
+        return Drain(self._name, self._reactor, self._emit, deadline, self.jitter)
+
+    def _leaveAll(self, drain: Drain) -> Deferred[Any]:
+        return DeferredList([listener.leave(drain) for listener in self.listeners])
 
     def _closed(self, result: object) -> None:
         if self._serving:
@@ -169,7 +240,7 @@ class ProtocolService(Service):
                 self._explainBug(error)
                 reason = describe(error)
                 self._emit(ListenerFailed(self._name, listener.endpoint, reason))
-                settle(self._closeAll(), self._reactor)
+                settle(self._leaveAll(self._drainOf(STOP_GRACE)), self._reactor)
                 text = f"cannot listen on {listener.endpoint}: {reason}"
                 raise self._explain(listener, text) from error
             if self._opening is not attempt:
@@ -186,9 +257,6 @@ class ProtocolService(Service):
                 self._emit(ProtocolRaised(self._name, None, method, Failure(error)))
                 return
 
-    def _closeAll(self) -> Deferred[Any]:
-        return DeferredList([listener.stop() for listener in self.listeners])
-
 
 class Server(MultiService):
     """
@@ -203,15 +271,81 @@ class Server(MultiService):
         """
         Let every endpoint's layers read again what may have changed.
         """
-        for service in self:
-            if isinstance(service, ProtocolService):
-                service.reload()
+        for service in self.protocolServices:
+            service.reload()
+
+    @property
+    def protocolServices(self) -> list[ProtocolService]:
+        """Those that have endpoints; a C{.tac} file may add other services."""
+        return [service for service in self if isinstance(service, ProtocolService)]
+
+    def suspend(self) -> None:
+        """
+        Accept nothing new on any endpoint until L{resume}; connections live on.
+
+        Raises:
+            RuntimeError: An endpoint cannot; none has been suspended.
+        """
+        requirePausable(self._listeners, "suspend")
+        for service in self.protocolServices:
+            service.suspend()
+
+    def resume(self) -> None:
+        """
+        Accept again on every endpoint, what waited in the backlog first.
+
+        Raises:
+            RuntimeError: An endpoint cannot; none has been resumed.
+        """
+        requirePausable(self._listeners, "resume")
+        for service in self.protocolServices:
+            service.resume()
+
+    def drain(self, deadline: float | None = None) -> Deferred[Any]:
+        """
+        Drain every service that has endpoints; see L{ProtocolService.drain}.
+
+        Other services go on: C{stopService} stops those as well.
+
+        Args:
+            deadline: Seconds, for all of them; C{None}: to each what its own limit
+                C{drain} says.
+
+        Returns:
+            Fires when the last connection is gone.
+        """
+        return DeferredList([service.drain(deadline) for service in self.protocolServices])
+
+    def stop(self, grace: float | None = None) -> Deferred[Any]:
+        """
+        The same as L{drain}.
+
+        Args:
+            grace: The deadline.
+        """
+        return self.drain(grace)
+
+    def stopNow(self) -> Deferred[Any]:
+        """
+        Close every endpoint and cut every connection.
+        """
+        return self.drain(0.0)
+
+    def statistics(self) -> tuple[ServiceStatistics, ...]:
+        """
+        Say what each service is doing at this moment.
+        """
+        return tuple(service.statistics() for service in self.protocolServices)
+
+    @property
+    def _listeners(self) -> list[Listener]:
+        return [listener for service in self.protocolServices for listener in service.listeners]
 
     def describe(self) -> str:
         """
         Say in one line what is served.
         """
-        services = [service for service in self if isinstance(service, ProtocolService)]
+        services = self.protocolServices
         endpoints = sum(len(service.listeners) for service in services)
         return (
             f"serving {', '.join(str(each.name) for each in services)} on {endpoints} endpoint(s)"
@@ -259,6 +393,22 @@ def describe(error: Exception) -> str:
     reason = describeListenError(error)
     # A KeyError's own words are a key.
     return reason if _isExpected(error) else f"{type(error).__name__}: {reason}"
+
+
+def requirePausable(listeners: Iterable[Listener], verb: str) -> None:
+    """
+    See to it that what is asked of several listeners is done by all of them or none.
+
+    Args:
+        listeners: They.
+        verb: What they are asked to.
+
+    Raises:
+        RuntimeError: One is not open, or its port cannot pause.
+    """
+    for listener in listeners:
+        if not listener.canPause:
+            raise RuntimeError(f"{listener!r} cannot {verb}")
 
 
 def settle(waiting: Deferred[Any], reactor: Any) -> None:

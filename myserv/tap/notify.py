@@ -11,9 +11,13 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.task import LoopingCall
+
+STOP_MARGIN: Final = 5.0
+"""Seconds that a server has beyond the deadline of its drain: connections are cut, files
+are closed, Python ends."""
 
 
 class Notifier:
@@ -63,6 +67,19 @@ class Notifier:
         self._send("STOPPING=1")
         if self._watchdog is not None and self._watchdog.running:
             self._watchdog.stop()
+
+    def draining(self, connections: int, seconds: float) -> None:
+        """
+        The server waits for connections to end, perhaps for longer than the unit's
+        C{TimeoutStopSec=}.
+
+        Args:
+            connections: How many there are.
+            seconds: How long it waits at most.
+        """
+        microseconds = round((seconds + STOP_MARGIN) * 1e6)
+        status = f"STATUS=draining {connections} connection(s), {seconds:.3g} s at most"
+        self._send(f"EXTEND_TIMEOUT_USEC={microseconds}", status)
 
     def _send(self, *assignments: str) -> None:
         if not self._address:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,8 @@ from myserv.events import (
     ConnectionEnded,
     ConnectionRefused,
     ConnectionStarted,
+    DrainEnded,
+    DrainStarted,
     ListenerResumed,
     ListenerStarted,
     ListenerStopped,
@@ -24,14 +27,19 @@ from myserv.events import (
     ProtocolRaised,
 )
 from myserv.interfaces import IDrainable
+from myserv.limits import DEFAULT_LIMITS
+from myserv.server.drain import ABANDON, DRAIN_IDLE, FIRST_REQUEST, STEP
 from myserv.server.listener import (
-    ABANDON,
-    STOP_GRACE,
+    COUNTED_REASONS,
+    LAST_ACCEPTS,
+    OTHER,
     ConnectionFactory,
     Listener,
     State,
     StreamListener,
+    hasArrivals,
 )
+from myserv.server.statistics import ListenerStatistics
 from myserv.testing import MemoryEndpoint, MemoryPeer, RecordingObserver, SteppedReactor
 
 
@@ -237,15 +245,20 @@ class TestStop:
         assert stage.reactor.getDelayedCalls() == []
 
     def test_connectionsClose(self, stage: Stage) -> None:
-        """It waits for the connections too, which are asked to close."""
+        """It waits for the connections too, which are closed when they are idle."""
         peers = [stage.connect(), stage.connect()]
         stopped = stage.listener.stop()
-        stage.reactor.settle()
+        stage.reactor.advance(FIRST_REQUEST - STEP)
+        assert result(stopped) is NOTHING
+        assert not any(peer.closed for peer in peers)
+        stage.reactor.advance(STEP)
         assert result(stopped) is None
         assert all(peer.closed for peer in peers)
-        assert [type(event) for event in stage.observer.events[-3:]] == [
+        assert [type(event) for event in stage.observer.events[-5:]] == [
+            DrainStarted,
             ConnectionEnded,
             ConnectionEnded,
+            DrainEnded,
             ListenerStopped,
         ]
         assert stage.reactor.getDelayedCalls() == []
@@ -270,12 +283,12 @@ class TestStop:
         }
 
     def test_defaultGrace(self, stage: Stage) -> None:
-        """There is a limit when none is given."""
+        """The limit for a drain holds when none is given."""
         stage.connect().pauseReading(window=1)
         [connection] = stage.listener.connections
         connection.write(b"much")
         stopped = stage.listener.stop()
-        stage.reactor.advance(STOP_GRACE)
+        stage.reactor.advance(DEFAULT_LIMITS.drain)
         assert result(stopped) is None
 
     def test_drain(self) -> None:
@@ -292,6 +305,8 @@ class TestStop:
         stage = Stage(Quiet.forProtocol(Polite))
         stage.start()
         peer = stage.connect()
+        peer.send(b"hello")
+        stage.reactor.settle()
         stopped = stage.listener.stop(grace=30)
         stage.reactor.settle()
         assert peer.received == b"bye in 30"
@@ -308,6 +323,8 @@ class TestStop:
         stage = Stage(Quiet.forProtocol(Broken))
         stage.start()
         peer = stage.connect()
+        peer.send(b"hello")
+        stage.reactor.settle()
         stopped = stage.listener.stop(grace=30)
         stage.reactor.settle()
         assert peer.aborted
@@ -315,13 +332,43 @@ class TestStop:
         [raised] = stage.observer.ofType(ProtocolRaised)
         assert raised.during == "drainRequested"
 
+    def test_now(self, stage: Stage) -> None:
+        """Nobody is spared, and nobody is waited for."""
+        peer = stage.connect()
+        stopped = stage.listener.stopNow()
+        stage.reactor.settle()
+        assert peer.aborted
+        assert result(stopped) is None
+        assert stage.observer.ofType(DrainEnded) == [DrainEnded("hall", 1, 0.0)]
+        assert stage.reactor.getDelayedCalls() == []
+
+    def test_nowWhileItDrains(self, stage: Stage) -> None:
+        """A drain is over at once, and the first to ask hears of it, too."""
+        peer = stage.connect()
+        stopped = [stage.listener.drain()]
+        stage.reactor.advance(1)
+        stopped.append(stage.listener.stopNow())
+        stage.reactor.settle()
+        assert peer.aborted
+        assert [result(each) for each in stopped] == [None, None]
+
+    def test_suspendWhileItDrains(self, stage: Stage) -> None:
+        """There is nothing to suspend, nor to resume."""
+        stage.connect()
+        stage.listener.drain()
+        assert not stage.listener.canPause
+        for verb in (stage.listener.suspend, stage.listener.resume):
+            with pytest.raises(RuntimeError, match="cannot"):
+                verb()
+        stage.reactor.advance(FIRST_REQUEST)
+
     def test_twice(self, stage: Stage) -> None:
         """Whoever asks while it stops waits with the first."""
         stage.connect()
         stopped = [stage.listener.stop(), stage.listener.stop()]
         assert [result(each) for each in stopped] == [NOTHING, NOTHING]
         stopped.append(stage.listener.stop())
-        stage.reactor.settle()
+        stage.reactor.advance(FIRST_REQUEST)
         assert state(stage.listener) is State.STOPPED
         assert [result(each) for each in stopped[2:]] == [None]
         assert len(stage.observer.ofType(ListenerStopped)) == 1
@@ -334,7 +381,7 @@ class TestStop:
         with pytest.raises(RuntimeError):
             stage.listener.suspend()
         assert (result(stopped), result(started)) == (NOTHING, NOTHING)
-        stage.reactor.settle()
+        stage.reactor.advance(FIRST_REQUEST)
         assert result(started) is None
         assert state(stage.listener) is State.LISTENING
         assert not stage.connect().closed
@@ -363,7 +410,7 @@ class TestStop:
         stage.reactor.settle()
         assert len(stage.listener.connections) == 1
         stopped = stage.listener.stop()
-        stage.reactor.advance(STOP_GRACE)
+        stage.reactor.advance(DEFAULT_LIMITS.drain)
         assert result(stopped) is None
         during = [each.during for each in stage.observer.ofType(ProtocolRaised)]
         assert during == ["stopProducing"] * 2
@@ -382,7 +429,7 @@ class TestStop:
 
         broken.abortConnection = refuse  # type: ignore[method-assign]
         stopped = stage.listener.stop()
-        stage.reactor.advance(STOP_GRACE)
+        stage.reactor.advance(DEFAULT_LIMITS.drain)
         assert list(stage.listener.connections) == [broken]
         assert result(stopped) is NOTHING
         stage.reactor.advance(ABANDON)
@@ -462,7 +509,7 @@ class TestStop:
 
         port.stopListening = stopListening
         stopped = stage.listener.stop()
-        stage.reactor.settle()
+        stage.reactor.advance(FIRST_REQUEST)
         assert peer.closed
         assert result(stopped) is None
         [raised] = stage.observer.ofType(ProtocolRaised)
@@ -474,7 +521,7 @@ class TestStop:
             peer = stage.connect()
             assert len(stage.listener.connections) == 1
             stage.listener.stop()
-            stage.reactor.settle()
+            stage.reactor.advance(FIRST_REQUEST)
             assert peer.closed
             assert stage.listener.connections == set()
             stage.start()
@@ -497,6 +544,142 @@ class TestStop:
         assert aborted == [True]
         assert stage.listener.connections == set()
         assert len(stage.observer.ofType(ConnectionRefused)) == 1
+
+
+class TestLastArrivals:
+    """Who waits in the backlog of a port that is about to close."""
+
+    @pytest.fixture(autouse=True)
+    def _backlog(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # The kernel knows nothing of a backlog in memory.
+        monkeypatch.setattr("myserv.server.listener.hasArrivals", lambda port: port.socket.readable)
+
+    @pytest.mark.parametrize("suspended", [True, False])
+    def test_served(self, suspended: bool) -> None:
+        """They are let in, and get their answer."""
+
+        class Shout(Protocol):
+            transport: Any
+
+            def dataReceived(self, data: bytes) -> None:
+                self.transport.write(data.upper())
+
+        stage = Stage(Quiet.forProtocol(Shout))
+        stage.start()
+        if suspended:
+            stage.listener.suspend()
+        peers = [stage.endpoint.connect() for _ in range(3)]
+        for peer in peers:
+            peer.send(b"hello")
+        stopped = stage.listener.drain()
+        stage.reactor.settle()
+        assert [peer.received for peer in peers] == [b"HELLO"] * 3
+        stage.reactor.advance(DRAIN_IDLE + STEP)
+        assert result(stopped) is None
+        assert all(peer.closed for peer in peers)
+
+    def test_now(self, stage: Stage) -> None:
+        """There is no time for them when everybody is cut."""
+        peer = stage.endpoint.connect()
+        stage.listener.stopNow()
+        stage.reactor.settle()
+        assert peer.aborted
+        assert stage.observer.ofType(ConnectionStarted) == []
+
+    def test_full(self, stage: Stage) -> None:
+        """No more than there is room for."""
+        port: Any = stage.listener._port
+        accept = port.doRead
+
+        def doRead() -> None:
+            accept()
+            stage.endpoint.connect()
+            if len(stage.listener.connections) == 2:
+                stage.listener._pause()
+
+        port.doRead = doRead
+        stage.endpoint.connect()
+        stage.listener.drain()
+        assert len(stage.listener.connections) == 2
+        stage.reactor.advance(FIRST_REQUEST)
+
+    def test_endless(self, stage: Stage) -> None:
+        """They cannot keep a listener from closing."""
+        port: Any = stage.listener._port
+        reads: list[None] = []
+        port.doRead = lambda: reads.append(None)
+        stage.endpoint.connect()
+        stage.listener.drain()
+        stage.reactor.settle()
+        assert len(reads) == LAST_ACCEPTS
+        assert state(stage.listener) is State.STOPPED
+
+    def test_portOfAnotherKind(self, stage: Stage) -> None:
+        """One that cannot be asked to accept is closed as it is."""
+
+        class Port:
+            """Pauses, and that is all."""
+
+            def stopReading(self) -> None:
+                """Do nothing."""
+
+        stage.listener._port = Port()  # type: ignore[assignment]
+        assert result(stage.listener.drain()) is None
+
+
+def test_hasArrivals() -> None:
+    """The kernel knows; without a socket nobody waits."""
+    listening, connecting = socket.socket(), socket.socket()
+    with listening, connecting:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        assert not hasArrivals(listening)
+        connecting.connect(listening.getsockname())
+        assert hasArrivals(listening)
+    assert not hasArrivals(listening)
+
+
+class TestStatistics:
+    def test_life(self, stage: Stage) -> None:
+        """What a listener did and does, at any moment."""
+        first = stage.connect()
+        stage.connect()
+        first.send(b"hello")
+        stage.reactor.settle()
+        for connection in stage.listener.connections:
+            connection.write(b"hi")
+        first.close()
+        stage.reactor.settle()
+        assert stage.listener.statistics() == ListenerStatistics(
+            service="hall",
+            endpoint="tcp:7000",
+            state="listening",
+            address=IPv4Address("TCP", "198.51.100.1", 7000),
+            connections=1,
+            handshakes=0,
+            started=2,
+            refused={},
+            bytesReceived=5,
+            bytesSent=4,
+            deadline=None,
+        )
+        stage.listener.drain(10)
+        stage.reactor.advance(1)
+        during = stage.listener.statistics()
+        assert (during.state, during.deadline, during.left) == ("stopping", 9.0, 1)
+        stage.reactor.advance(9)
+        after = stage.listener.statistics()
+        assert (after.state, after.deadline, after.left) == ("stopped", None, 0)
+        assert (after.started, after.bytesReceived, after.bytesSent) == (2, 5, 4)
+
+    def test_refused(self, stage: Stage) -> None:
+        """Refusals are counted by their reason, and not by ever more of them."""
+        for reason in ("full", "full", *map(str, range(2 * COUNTED_REASONS))):
+            stage.listener.emit(ConnectionRefused("hall", None, reason))
+        refused = stage.listener.statistics().refused
+        assert refused["full"] == 2
+        assert refused[OTHER] == COUNTED_REASONS + 1
+        assert len(refused) == COUNTED_REASONS + 1
 
 
 class TestFactory:
@@ -598,4 +781,6 @@ def test_abstract() -> None:
     listener = Listener("hall", "nowhere", SteppedReactor(), print)
     assert result(listener.start()).check(NotImplementedError)
     with pytest.raises(NotImplementedError):
-        listener._finish(0)
+        listener._finish()
+    with pytest.raises(NotImplementedError):
+        listener.statistics()

@@ -13,8 +13,11 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from zope.interface import implementer
 
+from myserv.endpoints.farewell import LINGER
 from myserv.errors import EndpointError, ListenError
 from myserv.events import (
+    DrainEnded,
+    DrainStarted,
     ListenerFailed,
     ListenerStarted,
     ListenerStopped,
@@ -23,13 +26,16 @@ from myserv.events import (
     ServiceStopped,
 )
 from myserv.interfaces import IReloadable
+from myserv.limits import DEFAULT_LIMITS
 from myserv.server.datagram import DatagramListener
+from myserv.server.drain import FIRST_REQUEST
 from myserv.server.listener import Listener, State, StreamListener
 from myserv.server.reflection import OwnSockets
 from myserv.server.service import ProtocolService, Server, settle
 from myserv.testing import (
     MemoryDatagramEndpoint,
     MemoryEndpoint,
+    MemoryPeer,
     RecordingObserver,
     SteppedReactor,
 )
@@ -184,9 +190,142 @@ def test_stopWaitsForConnections(stage: Stage) -> None:
     stage.reactor.settle()
     assert not stopped.called
     assert not stage.observer.ofType(ServiceStopped)
-    stage.reactor.advance(5)
+    # It might have asked for something, and then have gone.
+    stage.reactor.advance(FIRST_REQUEST + LINGER)
     assert stopped.called
     assert stage.observer.ofType(ServiceStopped)
+
+
+def busy(stage: Stage, endpoint: MemoryEndpoint) -> MemoryPeer:
+    """A client that waits for an answer which does not come."""
+    peer = endpoint.connect()
+    peer.send(b"question")
+    stage.reactor.settle()
+    return peer
+
+
+def test_drain(stage: Stage) -> None:
+    """The connections of all endpoints leave in one drain, by one deadline."""
+    one, two = stage.endpoint(), stage.endpoint()
+    service = stage.service(one, two)
+    service.startService()
+    peers = [busy(stage, one), busy(stage, two)]
+    stage.observer.take()
+    drained = service.drain(2.0)
+    stage.reactor.advance(1)
+    assert not service.running
+    assert service.statistics().deadline == 1.0
+    assert service.statistics().left == 2
+    stage.reactor.advance(1)
+    assert drained.called
+    assert all(peer.aborted for peer in peers)
+    kinds = (DrainStarted, DrainEnded, ServiceStopped)
+    assert [each for each in stage.observer.take() if isinstance(each, kinds)] == [
+        DrainStarted("echo", 2, 2.0),
+        DrainEnded("echo", 2, 2.0),
+        ServiceStopped("echo"),
+    ]
+
+
+def test_drainLimit(stage: Stage) -> None:
+    """A service that is stopped has as long as its limit says."""
+    endpoint = stage.endpoint()
+    service = stage.service(endpoint)
+    service.startService()
+    busy(stage, endpoint)
+    service.stopService()
+    assert service.statistics().deadline == DEFAULT_LIMITS.drain
+    assert stage.service().drain().called
+
+
+@pytest.mark.parametrize(("verb", "patience"), [("drain", 2.0), ("stop", 2.0), ("stopNow", 0.0)])
+@pytest.mark.parametrize("ofServer", [True, False])
+def test_drainAgain(stage: Stage, verb: str, patience: float, ofServer: bool) -> None:
+    """A service that drains is done sooner when it is asked to; both who asked are told."""
+    endpoint = stage.endpoint()
+    service = stage.service(endpoint)
+    whole = server(stage, service)
+    whole.startService()
+    peer = busy(stage, endpoint)
+    drained = [whole.stopService()]
+    stage.reactor.advance(1)
+    ask = getattr(whole if ofServer else service, verb)
+    drained.append(ask(patience) if patience else ask())
+    stage.reactor.settle()
+    if patience:
+        stage.reactor.advance(patience - 0.1)
+        assert not peer.aborted
+        stage.reactor.advance(0.1)
+    assert peer.aborted
+    assert [each.called for each in drained] == [True, True]
+
+
+def test_startWhileItDrains(stage: Stage) -> None:
+    """A service that is started before the last has gone opens when the last has."""
+    endpoint = stage.endpoint()
+    service = stage.service(endpoint)
+    service.startService()
+    busy(stage, endpoint)
+    service.drain(2.0)
+    stage.reactor.advance(1)
+    service.startService()
+    stage.observer.take()
+    stage.reactor.advance(1)
+    assert service.running
+    assert [type(each) for each in stage.observer.take()][-3:] == [
+        ServiceStopped,
+        ListenerStarted,
+        ServiceStarted,
+    ]
+
+
+def test_suspendAndResume(stage: Stage) -> None:
+    """All endpoints of all services, or none."""
+    one, two = stage.endpoint(), stage.endpoint()
+    first, second = stage.service(one, name="a"), stage.service(two, name="b")
+    both = server(stage, first, second)
+    both.startService()
+    stage.reactor.settle()
+    both.suspend()
+    peers = [each.connect() for each in (one, two)]
+    stage.reactor.settle()
+    assert [each.left for each in both.statistics()] == [0, 0]
+    assert [each.listeners[0].state for each in both.statistics()] == ["suspended"] * 2
+    both.resume()
+    stage.reactor.settle()
+    assert [each.left for each in both.statistics()] == [1, 1]
+    first.suspend()
+    second.stopNow()
+    stage.reactor.settle()
+    for verb in ("suspend", "resume"):
+        with pytest.raises(RuntimeError, match=f"cannot {verb}$"):
+            getattr(both, verb)()
+    assert first.listeners[0].state is State.SUSPENDED
+    first.resume()
+    assert not peers[0].closed
+    assert peers[1].aborted
+
+
+def test_statistics(stage: Stage) -> None:
+    """A service says what it does, endpoint by endpoint."""
+    service = stage.service(stage.endpoint(), stage.endpoint())
+    assert (service.statistics().isRunning, service.statistics().deadline) == (False, None)
+    service.startService()
+    statistics = service.statistics()
+    assert statistics.isRunning
+    assert [each.endpoint for each in statistics.listeners] == ["one", "two"]
+    assert [each.state for each in statistics.listeners] == ["listening"] * 2
+    datagrams = DatagramListener(
+        "echo",
+        "three",
+        MemoryDatagramEndpoint(stage.reactor),
+        DatagramProtocol(),
+        stage.reactor,
+        stage.observer.observe,
+        ownSockets=OwnSockets(),
+    )
+    datagrams.channel.bytesReceived = 5
+    assert datagrams.statistics().bytesReceived == 5
 
 
 @pytest.mark.parametrize("method", ["privilegedStartService", "startService"])
@@ -392,6 +531,15 @@ def test_endpointThatNeverOpens(stage: Stage) -> None:
     ]
     assert last.port is None
     assert not stage.reactor.getDelayedCalls()
+
+
+def test_endpointThatNeverOpensAndNobodyWaits(stage: Stage) -> None:
+    """It is given up by the deadline of the drain, if that is sooner."""
+    service = stage.service(LateEndpoint(stage.endpoint()))
+    service.startService()
+    stopped = service.stopNow()
+    stage.reactor.settle()
+    assert stopped.called
 
 
 def test_startAgainAfterStopWhileOpening(stage: Stage) -> None:
