@@ -200,7 +200,7 @@ def test_thePeerLeaves(stage: Stage) -> None:
 def test_theServerLeaves(stage: Stage) -> None:
     """Before the peer's handshake is done."""
     peer = stage.connect()
-    stage.listener.stop()
+    stage.listener.stopNow()
     stage.reactor.settle()
     assert peer.aborted
     assert stage.reasons() == ["the server closed"]

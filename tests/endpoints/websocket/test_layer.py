@@ -846,6 +846,8 @@ class TestClosing:
         stage = Stage(Recorder)
         client, other = stage.open(), stage.open()
         stopped = stage.listener.stop(5)
+        # As soon as neither could have a request under way.
+        stage.reactor.advance(2)
         assert client.said() == [closed(1001)]
         client.send(closing(1001))
         other.said()
@@ -865,6 +867,7 @@ class TestClosing:
         stage = Stage(Polite)
         client = stage.open()
         stage.listener.stop(5)
+        stage.reactor.advance(2)
         assert client.said() == [Said(BINARY, b"bye"), closed(1001)]
         client.send(closing(1001))
         assert not stage.listener.connections

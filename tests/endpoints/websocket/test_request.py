@@ -267,7 +267,7 @@ def test_theServerStopsMeanwhile() -> None:
     stage = Stage()
     client = stage.connect()
     client.ask(request()[:20])
-    stage.listener.stop()
+    stage.listener.stopNow()
     stage.settle()
     assert client.peer.aborted
     assert not stage.reactor.getDelayedCalls()
