@@ -1,5 +1,5 @@
 """
-Why an arrival is refused: few sentences, so that refusals can be counted by them.
+Why an arrival or a datagram is refused: few sentences, so that refusals can be counted by them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ CONNECTIONS: Final = "the service has as many connections as it may have"
 
 ROOM: Final = "the server has as many connections as it may have"
 """By the server's C{maxConnections}."""
+
+DATAGRAM_PEER_RATE: Final = "its source sends too often"
+"""By C{datagramRatePerPeer}."""
+
+DATAGRAM_RATE: Final = "datagrams come too fast"
+"""By C{datagramRate}."""
 
 RAISED: Final = "a rule raised"
 """A third party's rule has a bug."""

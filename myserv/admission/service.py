@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import attrs
 from twisted.internet.interfaces import IAddress
@@ -23,7 +23,7 @@ from myserv.admission.counting import (
 )
 from myserv.admission.penalties import Penalties, PenaltyRule
 from myserv.admission.rates import AcceptRate, PeerAcceptRate
-from myserv.admission.reasons import OTHER, PENALIZED
+from myserv.admission.reasons import DATAGRAM_PEER_RATE, DATAGRAM_RATE, OTHER, PENALIZED
 from myserv.admission.room import KEY as ROOM_KEY
 from myserv.admission.room import Room
 from myserv.admission.rule import ForeignRule, Rule
@@ -35,6 +35,8 @@ from myserv.limits import Limits, WhenFull
 COUNTED_REASONS: Final = 64
 """Reasons that are counted each on its own.  Ours are a dozen; a third party's rule
 that puts an address into each of its sentences must not fill the memory."""
+
+R = TypeVar("R")
 
 
 class Admission:
@@ -49,6 +51,7 @@ class Admission:
     @ivar name: The service's.
     @ivar limits: Those in force.
     @ivar needsCredentials: L{admit} has to be given credentials, where there are any.
+    @ivar ratesDatagrams: L{refusalOfDatagram} may refuse.
     @ivar refusals: How many arrivals were refused, by reason.
     @ivar version: Goes up when L{refusalOfSource} may answer otherwise than before,
         except that a penalty has worn off: who keeps its answers asks again after a
@@ -91,6 +94,7 @@ class Admission:
         self._share = share
         self._waiting = Waiting(name, seconds, emit)
         self._counted = Counted(self._tally)
+        self._datagram = Arrival(None, name, "", None, None)
         self._extra = [ForeignRule(rule, emit) for rule in extra]
         self._take(limits)
 
@@ -176,6 +180,28 @@ class Admission:
                 return reason
         if self._penalties.refused and self._penalties.isRefused(host):
             return PENALIZED
+        return None
+
+    def refusalOfDatagram(self, address: Any) -> str | None:
+        """
+        Take the tokens for a datagram, its source's and the service's.
+
+        Args:
+            address: Its source; a UNIX socket's path has no rate of its own.
+
+        Returns:
+            Why it is dropped; C{None}: it is not.
+        """
+        # One for all datagrams: the rates only look at whose it is.
+        arrival = self._datagram
+        arrival.peer = self._peerOf[hostOf(address)]
+        ofPeer, ofAll = self._datagramPeerRate, self._datagramRate
+        if ofPeer is not None and ofPeer.admit(arrival) is not None:
+            return DATAGRAM_PEER_RATE
+        if ofAll is not None and ofAll.admit(arrival) is not None:
+            if ofPeer is not None:
+                ofPeer.withdraw(arrival)
+            return DATAGRAM_RATE
         return None
 
     def apply(self, limits: Limits) -> tuple[str, ...]:
@@ -297,17 +323,28 @@ class Admission:
     def _takeRates(self, limits: Limits) -> None:
         # Buckets whose limits stay the same stay as empty as they are.
         before: Limits | None = getattr(self, "limits", None)
-        rate, burst = limits.acceptRate, limits.acceptBurst
-        if before is None or (rate, burst) != (before.acceptRate, before.acceptBurst):
-            self._rate = AcceptRate(self._seconds, *self._shareOf(rate, burst)) if rate else None
-        rate, burst = limits.acceptRatePerPeer, limits.acceptBurstPerPeer
-        if before is None or (rate, burst) != (
-            before.acceptRatePerPeer,
-            before.acceptBurstPerPeer,
-        ):
-            self._peerRate = (
-                PeerAcceptRate(self._seconds, *self._shareOf(rate, burst)) if rate else None
+
+        def changed(*keys: str) -> bool:
+            return before is None or any(
+                getattr(before, key) != getattr(limits, key) for key in keys
             )
+
+        if changed("acceptRate", "acceptBurst"):
+            self._rate = self._bucketOf(AcceptRate, limits.acceptRate, limits.acceptBurst)
+        if changed("acceptRatePerPeer", "acceptBurstPerPeer"):
+            self._peerRate = self._bucketOf(
+                PeerAcceptRate, limits.acceptRatePerPeer, limits.acceptBurstPerPeer
+            )
+        if changed("datagramRate"):
+            self._datagramRate = self._bucketOf(AcceptRate, limits.datagramRate, 0)
+        if changed("datagramRatePerPeer", "datagramBurstPerPeer"):
+            self._datagramPeerRate = self._bucketOf(
+                PeerAcceptRate, limits.datagramRatePerPeer, limits.datagramBurstPerPeer
+            )
+        self.ratesDatagrams = bool(limits.datagramRate or limits.datagramRatePerPeer)
+
+    def _bucketOf(self, kind: Callable[..., R], rate: float, burst: int) -> R | None:
+        return kind(self._seconds, *self._shareOf(rate, burst)) if rate else None
 
     def _shareOf(self, rate: float, burst: float) -> tuple[float, float]:
         return rate * self._share, max(1.0, (burst or rate) * self._share)

@@ -30,17 +30,18 @@ class Drops:
         self._unreported: dict[str, _Unreported] = {}
         self.total: dict[str, int] = {}
 
-    def add(self, reason: str, peer: Peer) -> None:
+    def add(self, reason: str, peer: Peer, count: int = 1) -> None:
         """
-        One was thrown away.
+        One was thrown away, or several.
 
         Args:
             reason: Why: one of a few texts, with nothing of the peer's in it.
-            peer: Where it came from or was to go.
+            peer: Where it came from or was to go; of several, one of them.
+            count: How many.
         """
-        self.total[reason] = self.total.get(reason, 0) + 1
+        self.total[reason] = self.total.get(reason, 0) + count
         drops = self._unreported.setdefault(reason, _Unreported())
-        drops.count += 1
+        drops.count += count
         drops.peer = peer
         now = self._context.reactor.seconds()
         if drops.told is None or now - drops.told >= REPORT_INTERVAL:

@@ -20,6 +20,8 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+from myserv.server.sources import NEVER
+
 FACTOR: Final = 3.0
 """Bytes that a source may be sent for each that it sent (RFC 9000, section 8.1)."""
 
@@ -51,17 +53,20 @@ class Account:
     """
     What one source may still be sent.
 
-    The listener's hot path reads and writes these two itself.
+    The listener's hot path reads and writes these itself.
 
     @ivar credit: In bytes, headers included; infinite for a proved address.
     @ivar headers: The bytes of a datagram's headers.
+    @ivar version: That of the admission which let it in; see
+        L{myserv.server.sources.SourceRules.version}.
     """
 
-    __slots__ = ("credit", "headers")
+    __slots__ = ("credit", "headers", "version")
 
     def __init__(self, headers: int) -> None:
         self.credit: float = 0
         self.headers = headers
+        self.version = NEVER
 
 
 class RecentAccounts:
@@ -153,8 +158,8 @@ class Amplification:
         self.factor = int(factor) if float(factor).is_integer() else factor
         self.accounts = RecentAccounts(limit, seconds)
         self.findYoung = self.accounts.young.get
-        self.source: Address | None = None
-        self.account: Account | None = None
+        self.source: Address = ("", 0)
+        self.account = Account(IPV4_HEADERS)
         # Apart, so that forged sources push no proved one out.
         self._proved = RecentAccounts(limit, seconds)
         self._seconds = seconds

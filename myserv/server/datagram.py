@@ -7,10 +7,14 @@ transport, as a L{myserv.server.connection.Connection} is for a stream.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import errno
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from twisted.internet import udp
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.error import MessageLengthError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
@@ -26,7 +30,9 @@ from myserv.interfaces import (
     IListenerContext,
     IPeerObserver,
 )
+from myserv.limits import DEFAULT_LIMITS, Limits
 from myserv.server.amplification import FACTOR, IPV4_HEADERS, Account, Amplification
+from myserv.server.datagram_gate import DatagramGate
 from myserv.server.drain import Drain
 from myserv.server.listener import Listener, Penalize
 from myserv.server.reflection import (
@@ -35,6 +41,8 @@ from myserv.server.reflection import (
     UNANSWERED_PORTS,
     OwnSockets,
 )
+from myserv.server.shedding import Shedding
+from myserv.server.sources import SourceRules
 
 AMPLIFIES: Final = "it would be more than "
 """How the reason begins for which an answer to an unproved address is dropped."""
@@ -47,6 +55,15 @@ def _bare(context: IListenerContext, protocol: DatagramProtocol) -> DatagramProt
     return protocol
 
 
+def _notSent(packet: bytes, addr: Any) -> None:
+    raise OSError(errno.EBADF, "the socket is closed")
+
+
+class _Unchanging:
+    # In place of an admission, behind a gate that has asked it.
+    version = 0
+
+
 def _ofPort(name: str) -> Any:
     return property(lambda self: getattr(self._port, name))
 
@@ -56,6 +73,7 @@ class DatagramListener(Listener):
     A listener of datagrams.
 
     @ivar channel: What the datagrams go through.
+    @ivar shedding: Keeps out those who send more than can be read.
     """
 
     def __init__(
@@ -74,6 +92,7 @@ class DatagramListener(Listener):
         ownSockets: OwnSockets = OWN_SOCKETS,
         admission: Admission | None = None,
         penalize: Penalize | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         """
         Args:
@@ -91,19 +110,53 @@ class DatagramListener(Listener):
             provesAddress: The endpoint's layers have seen to it that a
                 datagram is from where it says.
             ownSockets: The datagram sockets of this process.
-            admission: Decides whose datagrams are taken; without one, all are.
+            admission: Decides whose datagrams are taken; without one, the limits do.
             penalize: Counts misbehaviour.
+            limits: Those of a listener that has no admission in common with others.
         """
-        super().__init__(service, endpoint, reactor, emit, admission, penalize)
+        super().__init__(service, endpoint, reactor, emit, admission, penalize, limits)
         self._opener = opener
         self._ownSockets = ownSockets
         self._unstarted: Deferred[Any] | None = None
         unanswered = UNANSWERED_PORTS if answersAnything else LOOPING_PORTS
         limit = Amplification(amplification, reactor.seconds) if amplification else None
-        self.channel = DatagramChannel(
+        self.channel = channel = DatagramChannel(
             self, protocol, unanswered, ownSockets, None if provesAddress else limit, provesAddress
         )
-        self._outermost: Any = wrap(self, self.channel)
+        self._rules = rules = SourceRules(self.admission, channel.drops)
+        self._outermost: Any = wrap(self, channel)
+        if self._outermost is channel:
+            channel.applyRules(rules)
+        else:
+            self._outermost = DatagramGate(
+                self._outermost, service, rules, channel.readingFellBehind
+            )
+        self.shedding = Shedding(self._outermost, reactor, channel.drops)
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """How many datagrams were not delivered, or not sent, by reason."""
+        total = Counter(self.channel.drops.total)
+        layer = self._outermost
+        while layer is not None and layer is not self.channel:
+            total.update(getattr(getattr(layer, "drops", None), "total", ()))
+            layer = getattr(layer, "wrappedProtocol", None)
+        return total
+
+    def limitsChanged(self) -> None:
+        """
+        Other limits are in force, for the sources that are known as well.
+        """
+        self._rules.limitsChanged()
+        if not self.admission.limits.shedFloods:
+            self.shedding.stop()
+
+    def _pause(self) -> None:
+        # Of connections there are too many; datagrams are none.
+        pass
+
+    def _resume(self) -> None:
+        pass
 
     def _open(self) -> Deferred[IListeningPort]:
         return self._opener.listen(self._outermost).addCallback(self._checkStart)
@@ -150,6 +203,7 @@ class DatagramListener(Listener):
         super()._close(drain)
 
     def _finish(self) -> Deferred[None]:
+        self.shedding.stop()
         self.channel.drops.report()
         return succeed(None)
 
@@ -160,8 +214,8 @@ class DatagramListener(Listener):
 @implementer(IDatagramTransport, IDrainable, IPeerObserver)
 class DatagramChannel(DatagramProtocol):
     """
-    Counts datagrams, keeps unanswerable ones from the protocol, and sends what
-    is no amplification.
+    Counts datagrams, keeps those from the protocol that are not let in or cannot
+    be answered, and sends what is no amplification.
 
     @ivar protocol: The service's protocol.
     @ivar startFailure: What the protocol raised when it was to start.
@@ -189,13 +243,25 @@ class DatagramChannel(DatagramProtocol):
         self._ownSockets = ownSockets
         self._amplification = amplification
         self._provesAddress = provesAddress
+        self._rules: SourceRules | None = None
+        self._admission: Any = _Unchanging
         self._connected = False
+        self._send: Callable[[bytes, Any], object] = _notSent
+        self._answer: Callable[[bytes, Any], object] = _notSent
         self.startFailure: Failure | None = None
         self.drops = Drops(listener)
         self.datagramsReceived = 0
         self.datagramsSent = 0
         self.bytesReceived = 0
         self.bytesSent = 0
+
+    def applyRules(self, rules: SourceRules) -> None:
+        """
+        Look whether a source's datagrams are taken; without rules, somebody nearer
+        the wire has done so.
+        """
+        self._rules = rules
+        self._admission = rules.admission
 
     # The protocol side of it: what a port calls.
 
@@ -210,6 +276,11 @@ class DatagramChannel(DatagramProtocol):
         The port is open: introduce ourselves to the protocol.
         """
         self._port = transport
+        self._send = self._answer = transport.write
+        if type(transport).write is udp.Port.write:
+            # Most of what it does is to look whether an address is one, and an
+            # answer goes to where the kernel said that something came from.
+            self._answer = transport.socket.sendto
         self._connected = False
         super().makeConnection(transport)
         # Twisted would log that the protocol starts; our own event says it.
@@ -217,7 +288,7 @@ class DatagramChannel(DatagramProtocol):
         self.startFailure = None
         try:
             self.protocol.makeConnection(self)
-        except Exception:  # noqa: BLE001 - the author's bug, which keeps the listener closed
+        except BaseException:  # noqa: BLE001 - the author's bug, which keeps the listener closed
             self.startFailure = Failure()
             # It never started, so it is not stopped; it may be tried again.
             self.protocol.transport = None
@@ -230,6 +301,15 @@ class DatagramChannel(DatagramProtocol):
         if self.startFailure is None:
             # One that raises here would leave the socket open.
             self._call("doStop")
+        self._send = self._answer = _notSent
+
+    def readingFellBehind(self) -> None:
+        """
+        The port cannot keep up with what comes.
+        """
+        listener = self._listener
+        if listener.admission.limits.shedFloods:
+            listener.shedding.readingFellBehind()
 
     def connectionRefused(self) -> None:
         """
@@ -248,26 +328,37 @@ class DatagramChannel(DatagramProtocol):
         """
         size = len(datagram)
         if type(addr) is tuple:
-            port = addr[1]
-            if port in self._unanswered:
-                self.countDropped("it came from a port that services answer from", addr)
-                return
-            if port in self._ownSockets.ports and self._ownSockets.sent(addr):
+            if addr[1] in self._ownSockets.ports and self._ownSockets.sent(addr):
                 self.countDropped("it came from a socket of this server", addr)
                 return
             limit = self._amplification
             if limit is not None:
                 # Without a call more than needed: this is for each datagram.
-                account = limit.findYoung(addr) or limit.open(addr)
+                account = limit.findYoung(addr)
+                if account is None or account.version != self._admission.version:
+                    if not self._takes(addr, size):
+                        return
+                    account = account or limit.open(addr)
+                    account.version = 0 if self._rules is None else self._rules.version
                 account.credit += limit.factor * (size + account.headers)
                 limit.source = addr
                 limit.account = account
+            elif not self._takes(addr, size):
+                return
+        elif self._rules is not None and not self._rules.takes(addr, size):
+            return
         self.datagramsReceived += 1
         self.bytesReceived += size
         try:
             self.protocol.datagramReceived(datagram, addr)
-        except Exception:  # noqa: BLE001 - the author's bug, which costs this datagram only
+        except BaseException:  # noqa: BLE001 - the author's bug, which costs this datagram only
             self._raised("datagramReceived", addr)
+
+    def _takes(self, addr: tuple[str, int], size: int) -> bool:
+        if addr[1] in self._unanswered:
+            self.countDropped("it came from a port that services answer from", addr)
+            return False
+        return self._rules is None or self._rules.takes(addr, size)
 
     def peerLost(self, peer: Peer) -> None:
         """
@@ -286,7 +377,7 @@ class DatagramChannel(DatagramProtocol):
     def _call(self, name: str, *arguments: object) -> None:
         try:
             getattr(self.protocol, name)(*arguments)
-        except Exception:  # noqa: BLE001 - the author's bug, which costs nobody anything
+        except BaseException:  # noqa: BLE001 - the author's bug, which costs nobody anything
             self._raised(name, None)
 
     def _raised(self, during: str, peer: Peer) -> None:
@@ -307,26 +398,35 @@ class DatagramChannel(DatagramProtocol):
         Raises:
             MessageLengthError: It is larger than any datagram can be.
         """
-        if not addr and not self._connected:
-            self.countDropped("the sender left no address to answer to", addr)
-            return
         size = len(packet)
         limit = self._amplification
-        if limit is not None:
-            account = limit.account if addr is limit.source else self._accountOf(addr, size)
-            if account is not None:
-                cost = size + account.headers
-                if account.credit < cost:
-                    self._tooMuch(account, addr)
-                    return
-                account.credit -= cost
+        if limit is not None and addr is limit.source:
+            account: Account | None = limit.account
+            send = self._answer
+        else:
+            if not addr and not self._connected:
+                self.countDropped("the sender left no address to answer to", addr)
+                return
+            account = None if limit is None else self._accountOf(addr, size)
+            send = self._send
+        if account is not None:
+            cost = size + account.headers
+            if account.credit < cost:
+                self._tooMuch(account, addr)
+                return
+            account.credit -= cost
         try:
-            self._port.write(packet, addr)
+            send(packet, addr)
         except OSError as error:
-            self.countDropped(f"it could not be sent: {error.strerror}", addr)
+            self._unsent(error, addr)
         else:
             self.datagramsSent += 1
             self.bytesSent += size
+
+    def _unsent(self, error: OSError, addr: Any) -> None:
+        if error.errno == errno.EMSGSIZE:
+            raise MessageLengthError("message too long") from error
+        self.countDropped(f"it could not be sent: {error.strerror}", addr)
 
     def _accountOf(self, addr: Any, size: int) -> Account | None:
         amplification = self._amplification
@@ -377,6 +477,7 @@ class DatagramChannel(DatagramProtocol):
         Exchange datagrams with one peer only; C{write} then needs no address.
         """
         self._connected = True
+        self._answer = self._send
         self._port.connect(host, port)
         # It is the protocol's own choice.
         self.addressProved((host, port))
