@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from attrs import frozen
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from myserv.admission.access import CredentialsRule
@@ -64,6 +64,8 @@ class Transition:
         self._resources = resources
         self._admission = admission
         self._endings = endings
+        #: What has to be closed before something else can be done.
+        self._closing = Endings()
         self._running = {each.builder.plan.name: each for each in builtServices(server)}
         self._coming: list[_Part] = []
         self._started: list[BuiltService] = []
@@ -162,16 +164,22 @@ class Transition:
     async def _release(self, part: _Part) -> None:
         if part not in self._released:
             self._released.append(part)
-            await part.listener.release()
+            self._close(part, part.listener.release())
+            await self._closing.wait()
+
+    def _close(self, part: _Part, closed: Deferred[None]) -> None:
+        # A port takes a turn of the reactor to close, whoever loses interest meanwhile.
+        self._closing.add(part.listener, closed)
+        self._endings.add(part.listener, closed)
 
     async def undo(self) -> None:
         """
         Close what is new, and open what had to make room again.
         """
         for part in self._opened:
-            self._endings.add(part.listener, part.listener.stopNow())
+            self._close(part, part.listener.stopNow())
         self._forget()
-        await self._endings.wait()
+        await self._closing.wait()
         for part in self._released:
             # Not if the server stops, which stops it.
             if part.service.running:
