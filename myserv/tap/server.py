@@ -38,6 +38,7 @@ from myserv.tap.mistakes import refusing, sayOnTerminal
 from myserv.tap.notify import Notifier
 from myserv.tap.reload import ServedFile, roomFor
 from myserv.tap.stopping import STOPPING
+from myserv.workers.privileges import Identity, readIdentity
 from myserv.workers.shareable import unshareable
 
 _log = Logger()
@@ -51,7 +52,10 @@ class TwistdServer(Server):
     it read its files again; systemd is told how it is.
 
     @ivar file: The configuration file that it was made of, if it was.
+    @ivar identity: Whom it runs as once its sockets are open.
     """
+
+    identity = Identity()
 
     def __init__(self, reactor: Any, log: ServerLog, notifier: Notifier | None = None) -> None:
         """
@@ -86,6 +90,7 @@ class TwistdServer(Server):
         """
         with refusing():
             super().startService()
+            self.identity.assume()
         HANG_UP.add(self._reactor, self.reload)
         self._notifier.ready(self.describe())
 
@@ -294,9 +299,15 @@ def serveFile(path: str | Path, **others: Any) -> TwistdServer:
     """
     document = readDocument(path)
     plan = planServer(document, installedPlugins())
-    if plan.keys.workerCount > 1 and (problems := [*unshareable(plan.services)]):
+    problems = [*unshareable(plan.services)] if plan.keys.workerCount > 1 else []
+    identity = Identity()
+    try:
+        identity = readIdentity(plan.keys)
+    except ConfigurationError as error:
+        problems += error.problems
+    if problems:
         raise document.report(problems)
-    return makeTwistdServer(
+    server = makeTwistdServer(
         plan.services,
         report=document.report,
         keys=plan.keys,
@@ -304,3 +315,5 @@ def serveFile(path: str | Path, **others: Any) -> TwistdServer:
         file=path,
         **others,
     )
+    server.identity = identity
+    return server

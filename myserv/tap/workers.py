@@ -24,7 +24,6 @@ from twisted.scripts._twistd_unix import ServerOptions
 from myserv.config.document import Document, readDocument
 from myserv.config.model import readConfig
 from myserv.errors import ConfigurationError, Problem
-from myserv.interfaces import IEventObserver
 from myserv.observe.observers import Observers
 from myserv.server.listener import State
 from myserv.server.statistics import ListenerStatistics, ServiceStatistics
@@ -37,6 +36,7 @@ from myserv.tap.stopping import SIGNALS, STOPPING
 from myserv.workers.blueprint import Blueprint, packBlueprint, unpackBlueprint
 from myserv.workers.checking import check, checkNow
 from myserv.workers.generation import GenerationFailed
+from myserv.workers.privileges import requireRights
 from myserv.workers.process import ChildSpawner
 from myserv.workers.reloading import Reloader, readText
 from myserv.workers.supervisor import Conditions, Supervisor
@@ -72,7 +72,11 @@ def makeServer(path: str | Path, **others: Any) -> IService:
     document = readDocument(path)
     config, problems = readConfig(document)
     if problems or config.server.workerCount == 1:
-        made: IService = serveFile(path, **others)
+        made = serveFile(path, **others)
+        try:
+            requireRights(made.identity)
+        except ConfigurationError as error:
+            raise document.report(error.problems) from None
         return made
     _refuseObjects(document, others)
     text = readText(path)
@@ -114,9 +118,7 @@ def supervise(path: str | Path, blueprint: Blueprint, directory: str) -> Supervi
     return SupervisedServer(reactor, supervisor, Path(path).absolute(), directory, log, flags)
 
 
-def superviseAgain(
-    path: str | Path, state: Mapping[str, Any], directory: str
-) -> SupervisedServer:
+def superviseAgain(path: str | Path, state: Mapping[str, Any], directory: str) -> SupervisedServer:
     """
     Go on where the last program of this process ended.
 

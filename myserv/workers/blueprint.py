@@ -120,7 +120,9 @@ def _structureOf(values: Mapping[str, Any]) -> str:
         for name, table in values.get("services", {}).items()
     }
     # maxConnections is the one limit in [server].
-    server = {key: each for key, each in values.get("server", {}).items() if key != "maxConnections"}
+    server = {
+        key: each for key, each in values.get("server", {}).items() if key != "maxConnections"
+    }
     rest = json.dumps({"server": server, "services": services}, sort_keys=True, default=str)
     return hashlib.sha256(rest.encode()).hexdigest()
 

@@ -19,7 +19,7 @@ from typing import Any
 from myserv.errors import ConfigurationError, describeException
 from myserv.workers.blueprint import drawUp, packBlueprint
 from myserv.workers.fingerprint import fingerprint
-from myserv.workers.privileges import readIdentity
+from myserv.workers.privileges import readIdentity, requireRights
 
 
 def examine(request: dict[str, Any]) -> dict[str, Any]:
@@ -49,6 +49,7 @@ def examine(request: dict[str, Any]) -> dict[str, Any]:
     config, problems = readConfig(document)
     try:
         identity = readIdentity(config.server)
+        requireRights(identity)
     except ConfigurationError as error:
         raise document.report([*problems, *error.problems]) from None
     identity.assume()

@@ -197,9 +197,7 @@ class Generation:
             member.isReady, member.isDeaf = each["isReady"], each["isDeaf"]
             self.memory.take(member.slot)
             self.members[member.worker] = member
-            member.process = self.surroundings.spawner.adopt(
-                member, member.worker, each["process"]
-            )
+            member.process = self.surroundings.spawner.adopt(member, member.worker, each["process"])
         if self.state is State.SERVING:
             for worker in self.places:
                 if worker not in self.members:

@@ -11,10 +11,11 @@ from functools import partial
 from typing import Any
 
 from attrs import evolve, field, frozen
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, FirstError, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import DatagramProtocol
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from myserv.endpoints.inherited import InheritedDatagramEndpoint, InheritedEndpoint
@@ -226,7 +227,12 @@ def _together(
         port: IListeningPort = HandedPort(ports, descriptors, remaining)
         return port
 
-    return gatherResults(opening, consumeErrors=True).addCallback(opened)
+    def failed(failure: Failure) -> Failure:
+        error = failure.value
+        assert isinstance(error, FirstError)
+        return error.subFailure
+
+    return gatherResults(opening, consumeErrors=True).addCallbacks(opened, failed)
 
 
 @implementer(IListeningPort)

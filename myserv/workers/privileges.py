@@ -64,8 +64,7 @@ def readIdentity(keys: ServerKeys) -> Identity:
         keys: The table C{[server]}.
 
     Raises:
-        ConfigurationError: There is no such user or group, or this process may not
-            become it.
+        ConfigurationError: There is no such user or group.
     """
     problems: list[Problem] = []
     uid = gid = name = None
@@ -82,14 +81,22 @@ def readIdentity(keys: ServerKeys) -> Identity:
             gid = (grp.getgrnam(keys.group) if entry is None else grp.getgrgid(entry)).gr_gid
         except (KeyError, OverflowError):
             problems.append(Problem(f"there is no group {keys.group!r}", ("server", "group")))
-    identity = Identity(uid, gid, name)
-    if not problems and os.geteuid() != 0 and identity.isOther:
-        key = "user" if keys.user is not None else "group"
-        message = f"only root can run a server as another {key}: start it as root, or leave it out"
-        problems.append(Problem(message, ("server", key)))
     if problems:
         raise ConfigurationError(problems)
-    return identity
+    return Identity(uid, gid, name)
+
+
+def requireRights(identity: Identity) -> None:
+    """
+    See that this process can become somebody.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    if identity.isOther and os.geteuid() != 0:
+        key = "group" if identity.uid in (None, os.getuid()) else "user"
+        message = f"only root can run a server as another {key}: start it as root, or leave it out"
+        raise ConfigurationError(Problem(message, ("server", key)))
 
 
 def _number(text: str) -> int | None:

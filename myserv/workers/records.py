@@ -151,9 +151,7 @@ class Relay:
             fields["log_time"] = moment
         if isError:
             fields["isError"] = 1
-        self._logger.emit(
-            level, "{text}", log_system=system, worker=self._worker, **fields
-        )
+        self._logger.emit(level, "{text}", log_system=system, worker=self._worker, **fields)
 
     def line(self, line: bytes) -> None:
         """

@@ -55,4 +55,6 @@ def unshareable(plans: Iterable[ServicePlan]) -> Iterator[Problem]:
         for planned in plan.endpoints:
             if sharingOf(planned.endpoint.place) is None:
                 message = f'"{planned.endpoint}" cannot be served by several workers'
-                yield Problem(f"{message}: take out workers in [server], or the endpoint", planned.key)
+                yield Problem(
+                    f"{message}: take out workers in [server], or the endpoint", planned.key
+                )

@@ -16,7 +16,7 @@ from myserv.errors import ListenError
 from myserv.events import Event
 from myserv.workers.bank import Bank, Group, adoptGroups, describeGroups
 from myserv.workers.blueprint import Blueprint, packBlueprint, unpackBlueprint
-from myserv.workers.generation import Generation, GenerationFailed, Member, State
+from myserv.workers.generation import Generation, Member, State
 from myserv.workers.messages import Assignment, ChangeLimits, Penalties
 from myserv.workers.penaltybook import PenaltyBook
 from myserv.workers.process import Spawner
@@ -60,7 +60,7 @@ class Supervisor:
         spawner: Spawner,
         emit: Callable[[Event], None],
         blueprint: Blueprint,
-        conditions: Conditions = Conditions(),  # noqa: B008 - it is frozen
+        conditions: Conditions = Conditions(),
         directory: Callable[[], str] = lambda: "",
     ) -> None:
         """
@@ -261,7 +261,9 @@ class Supervisor:
         Say in one line what is served.
         """
         current = self.current
-        members = [] if current is None else [each for each in current.members.values() if each.isReady]
+        members = (
+            [] if current is None else [each for each in current.members.values() if each.isReady]
+        )
         return (
             f"serving {', '.join(self.blueprint.services)} on {len(self.blueprint.places)} "
             f"endpoint(s) with {len(members)} worker(s)"

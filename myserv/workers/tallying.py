@@ -28,9 +28,7 @@ class TallyMemory:
     @ivar services: The services whose connections are counted.
     """
 
-    def __init__(
-        self, slots: int, services: Sequence[str], descriptor: int | None = None
-    ) -> None:
+    def __init__(self, slots: int, services: Sequence[str], descriptor: int | None = None) -> None:
         """
         Args:
             slots: How many processes can count in it.

@@ -27,7 +27,9 @@ HELD_BACK: Final = (
 """Signals that would end a program that has not said yet what to do with them."""
 
 
-def commandLine(original: Sequence[str], arguments: Sequence[str], extra: Iterable[str]) -> list[str]:
+def commandLine(
+    original: Sequence[str], arguments: Sequence[str], extra: Iterable[str]
+) -> list[str]:
     """
     Write the command that runs this program again.
 
