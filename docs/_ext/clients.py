@@ -36,6 +36,10 @@ CLIENTS: Final = {
         "Be a balancer that is named in `from=`, and send a PROXY header of version 1 or 2 first: "
         "`send-proxy-v2` in HAProxy, `proxy_protocol on` in nginx. Its own clients notice nothing."
     ),
+    "haproxy": (
+        "Send a PROXY header of version 1 or 2 first. Whoever connects is believed: let nobody but the "
+        "balancer reach the port, or take `proxy:`."
+    ),
     "websocket": (
         "Open a WebSocket with the right path, and from a page of an origin that is allowed: "
         '`new WebSocket("wss://HOST/chat")`. Programs that are no browsers need no origin.'

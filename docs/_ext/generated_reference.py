@@ -185,33 +185,31 @@ def _spellings(optionsType: type | None) -> str:
 
 def endpointPages() -> Pages:
     """One page for each prefix of an endpoint string, and their list."""
-    prefixes = _importOptional("myserv.endpoints.prefixes")
-    if prefixes is None:
+    described = _importOptional("myserv.endpoints.described")
+    if described is None:
         return {}
-    pages = {}
-    for prefix in prefixes.BUILT_IN.values():
-        kinds = " or ".join(kind.value for kind in prefix.kinds)
-        pages[f"endpoints/{prefix.name}.md"] = _endpointPage(
-            prefix, prefix.name, f"A place to listen, for a {kinds} protocol.", prefix.example
-        )
-    for wrapper in prefixes.WRAPPERS.values():
-        kind = "A layer: what it wraps comes after it in the string."
-        pages[f"endpoints/{wrapper.prefix}.md"] = _endpointPage(
-            wrapper, wrapper.prefix, kind, getattr(wrapper, "example", None)
-        )
+    pages = {
+        f"endpoints/{each.name}.md": _endpointPage(each)
+        for each in described.describePrefixes()
+        # What else is installed where this is built is no part of myserv.
+        if each.package in ("myserv", "twisted")
+    }
     return pages | {"endpoints.md": _contents("Endpoint prefixes", "endpoints/*")}
 
 
-def _endpointPage(described: Any, name: str, kind: str, example: str | None) -> str:
-    parts = [f"# {name}\n", f"{_sentence(described.description)} {kind}\n"]
-    if example:
-        parts.append(f"```text\n{example}\n```\n")
+def _endpointPage(described: Any) -> str:
+    name = described.name
+    parts = [f"# {name}\n", toMarkdown(described.sentences) + "\n"]
+    if described.example:
+        parts.append(f"```text\n{described.example}\n```\n")
     if name in CLIENTS:
         parts += ["## What a client does\n", CLIENTS[name] + "\n"]
     else:
         logger.warning("docs/_ext/clients.py does not say what a client of %s: does", name)
-    parts += ["## Parameters\n", optionsTable(described.optionsType, "Parameter", _parameter)]
-    return "\n".join(parts)
+    takes = f"It takes {described.takes}.\n"
+    if described.optionsType is not None:
+        takes = optionsTable(described.optionsType, "Parameter", _parameter)
+    return "\n".join([*parts, "## Parameters\n", takes])
 
 
 def _parameter(spec: OptionSpec) -> str:

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import myserv
 from myserv.cli.check import check, reportCheck
+from myserv.cli.endpoints import listEndpoints, tellEndpoint
 from myserv.cli.new import createPackage, summary
 from myserv.errors import Problem
 from myserv.tap.flags import listProtocols
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             text = (reportCheck if chosen.json else check)(chosen.file)
         elif chosen.command == "new":
             text = summary(createPackage(chosen.name, chosen.directory))
+        elif chosen.command == "endpoints":
+            text = tellEndpoint(chosen.prefix) if chosen.prefix else listEndpoints()
         else:
             text = listProtocols()
         answer(text)
@@ -73,4 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         help="where to put it (here)",
     )
     commands.add_parser("protocols", help="list the protocols that are installed")
+    telling = commands.add_parser(
+        "endpoints", help="list the prefixes of endpoint strings, or what may follow one"
+    )
+    telling.add_argument("prefix", metavar="PREFIX", nargs="?", help="such as tls")
     return parser

@@ -215,6 +215,16 @@ def _findPlugin(interface: Any, prefix: str) -> Any:
     return None
 
 
+def foreignPlugins() -> Iterator[tuple[str, Any]]:
+    """
+    The wrappers and parsers of other packages that no prefix of ours hides, by name.
+    """
+    for interface in _PLUGGABLE:
+        for plugin, name in _installed(interface):
+            if name not in BUILT_IN and name not in WRAPPERS:
+                yield name, plugin
+
+
 def _installedPrefixes() -> Iterator[str]:
     for interface in _PLUGGABLE:
         for _, name in _installed(interface):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import runpy
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 import myserv
-from myserv.cli import main
+from myserv.cli import endpoints, main
+from myserv.endpoints.described import Described
+from myserv.endpoints.prefixes import knownPrefixes
 
 CONFIG = """
 [services.one]
@@ -165,6 +168,79 @@ def test_protocols(capfd: pytest.CaptureFixture[str]) -> None:
     assert "    echo           send back what arrives (RFC 862)" in lines
 
 
+def test_endpoints(capfd: pytest.CaptureFixture[str]) -> None:
+    """Every prefix that works is listed, those of other packages too."""
+    lines = answer(capfd, "endpoints").splitlines()
+    assert lines[0] == "Endpoint prefixes:"
+    listed = {line.split()[0] for line in lines[1:-1]}
+    assert listed == knownPrefixes()
+    assert "    tls            TLS over any stream endpoint" in lines
+    assert lines[-1] == 'Type "myserv endpoints PREFIX" for what may follow one.'
+
+
+@pytest.mark.parametrize("prefix", ["proxy", "PROXY:"])
+def test_oneEndpoint(capfd: pytest.CaptureFixture[str], prefix: str) -> None:
+    """What may follow a prefix is told, in lines that a terminal holds."""
+    assert answer(capfd, "endpoints", prefix) == textwrap.dedent(
+        """\
+        proxy: The PROXY protocol, versions 1 and 2, behind HAProxy, nginx and others. A
+        layer over streams: what it wraps comes after it in the string.
+
+            proxy:from=10.0.0.0/8,127.0.0.1:tcp:7007
+
+            from=     the networks of the proxies; "unix" for whoever may open the UNIX
+                      socket (list of text, required)
+            timeout=  how long the header may take (duration, at least 1ms, default 10s)
+        """
+    )
+
+
+@pytest.mark.parametrize(
+    ("prefix", "said"),
+    [
+        ("udp", "\nWithout a name, in this order: port, interface.\n"),
+        ("stdio", "\n    stdio:\n\nIt takes nothing.\n"),
+        ("haproxy", "\nIt takes what the endpoint that it wraps takes.\n"),
+    ],
+)
+def test_whatAnEndpointTakes(capfd: pytest.CaptureFixture[str], prefix: str, said: str) -> None:
+    """Some by position, some nothing, and of some only their author knows."""
+    assert answer(capfd, "endpoints", prefix).endswith(said)
+
+
+def test_everyEndpoint(capfd: pytest.CaptureFixture[str]) -> None:
+    """No line is too long for a terminal."""
+    for prefix in knownPrefixes():
+        lines = answer(capfd, "endpoints", prefix).splitlines()
+        assert lines[0].startswith(f"{prefix}: ")
+        assert max(map(len, lines)) <= 80
+
+
+def test_anEndpointWithoutAnExample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another package may show none."""
+    monkeypatch.setattr(
+        endpoints, "describePrefixes", lambda: (Described("x", "it", "a place", takes="y"),)
+    )
+    assert endpoints.tellEndpoint("x") == "x: It. A place.\n\nIt takes y."
+
+
+def test_noSuchEndpoint(capfd: pytest.CaptureFixture[str]) -> None:
+    """The right spelling is suggested."""
+    said = 'there is no prefix "tsl"; did you mean "tls"?\n'
+    assert refusal(capfd, 1, "endpoints", "tsl") == said
+
+
+def test_endpointsThatAreBroken(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Are told of, and keep no other from being listed."""
+    monkeypatch.setattr(endpoints, "brokenPlugins", lambda: ("the endpoint plugin x is broken",))
+    assert main(["endpoints"]) == 0
+    output, errors = capfd.readouterr()
+    assert output.startswith("Endpoint prefixes:")
+    assert errors == "warning: the endpoint plugin x is broken\n"
+
+
 def test_version(capfd: pytest.CaptureFixture[str]) -> None:
     """The version is printed."""
     with pytest.raises(SystemExit) as raised:
@@ -180,7 +256,7 @@ def test_help(capfd: pytest.CaptureFixture[str]) -> None:
     assert raised.value.code == 0
     said = capfd.readouterr().out
     assert "twistd -n myserv --help" in said
-    for command in ("check", "new", "protocols"):
+    for command in ("check", "new", "protocols", "endpoints"):
         assert f"\n    {command}" in said
 
 
