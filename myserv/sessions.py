@@ -360,7 +360,7 @@ class DatagramSessions(DatagramProtocol):
     def _call(self, transport: SessionTransport, name: str, *arguments: object) -> Any:
         try:
             return getattr(transport.session, name)(*arguments)
-        except Exception:  # noqa: BLE001 - the author's bug, which costs this session only
+        except BaseException:  # noqa: BLE001 - the author's bug, which costs this session only
             self._raised(name, transport.peer)
             self._end(transport, SessionEnd.RAISED)
             return None
@@ -381,7 +381,7 @@ class DatagramSessions(DatagramProtocol):
         try:
             transport.session = self._build()
             transport.session.transport = transport
-        except Exception:  # noqa: BLE001 - the author's bug, which costs this datagram only
+        except BaseException:  # noqa: BLE001 - the author's bug, which costs this datagram only
             self._raised("session", addr)
             return None
         self._started += 1

@@ -266,15 +266,16 @@ class TestRaising:
         assert stage.made[0].log[-1] == b"more"
         assert stage.made[2].log == [("started", peer.address), b"more"]
 
+    @pytest.mark.parametrize("error", [KeyError, SystemExit, KeyboardInterrupt])
     @pytest.mark.parametrize("method", ["sessionStarted", "moveRequested"])
-    def test_otherMethods(self, method: str) -> None:
-        """Wherever it is."""
+    def test_otherMethods(self, method: str, error: type[BaseException]) -> None:
+        """Wherever it is, and were it an exit: no peer may end the server."""
 
         class Broken(Player):
             pass
 
         def broken(self: Any, *arguments: Any) -> None:
-            raise KeyError("oops")
+            raise error("oops")
 
         setattr(Broken, method, broken)
         stage = Stage(Broken)
@@ -298,11 +299,12 @@ class TestRaising:
         assert stage.raised() == [("sessionLost", peer.address)]
         assert stage.statistics() == SessionStatistics(0, 0, 1, 0, 0, {SessionEnd.CLOSED: 1})
 
-    def test_theClass(self) -> None:
+    @pytest.mark.parametrize("error", [KeyError, SystemExit])
+    def test_theClass(self, error: type[BaseException]) -> None:
         """One that cannot be made costs its datagram."""
 
         def broken() -> None:
-            raise KeyError("oops")
+            raise error("oops")
 
         stage = Stage(broken)
         peer = stage.send(b"hello")

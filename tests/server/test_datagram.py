@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import errno
+import os
+import socket
 from typing import Any
 
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import MessageLengthError
+from twisted.internet.error import InvalidAddressError, MessageLengthError
 from twisted.internet.interfaces import IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.udp import Port
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from myserv.endpoints.drops import REPORT_INTERVAL
+from myserv.endpoints.drops import REPORT_INTERVAL, Drops
 from myserv.events import DatagramsDropped, ListenerStarted, ListenerStopped, ProtocolRaised
 from myserv.interfaces import IDrainable, IPeerObserver
 from myserv.server.datagram import DatagramListener
@@ -31,6 +34,7 @@ from myserv.testing import (
 REFLECTED = "it came from a port that services answer from"
 OWN = "it came from a socket of this server"
 UNNAMED = "the sender left no address to answer to"
+CLOSED = "it could not be sent: the socket is closed"
 
 
 class Echo(DatagramProtocol):
@@ -188,12 +192,13 @@ class TestLife:
         [raised] = stage.observer.ofType(ProtocolRaised)
         assert raised.during == "peerLost"
 
-    def test_stopProtocolRaises(self) -> None:
+    @pytest.mark.parametrize("error", [KeyError, SystemExit])
+    def test_stopProtocolRaises(self, error: type[BaseException]) -> None:
         """A protocol that raises at the end does not keep the server from it."""
 
         class Broken(Echo):
             def stopProtocol(self) -> None:
-                raise KeyError("oops")
+                raise error("oops")
 
         stage = Stage(Broken())
         stage.stop()
@@ -221,7 +226,8 @@ class TestLife:
         assert stage.listener.state is State.STOPPED
         assert not stage.ownSockets.ports
 
-    def test_protocolThatDoesNotStart(self) -> None:
+    @pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+    def test_protocolThatDoesNotStart(self, error: type[BaseException]) -> None:
         """It is reported, the listener is not open, and the socket is free again."""
 
         class Late(Echo):
@@ -229,7 +235,7 @@ class TestLife:
 
             def startProtocol(self) -> None:
                 if not self.ready:
-                    raise RuntimeError("no database")
+                    raise error("no database")
 
         stage = Stage(Late(), started=False)
         outcome: list[Any] = []
@@ -287,13 +293,14 @@ class TestReceive:
         """A path is an address like any other."""
         assert stage.send(b"hello", address).received == [b"hello"]
 
-    def test_protocolRaises(self) -> None:
-        """A protocol's bug costs one datagram."""
+    @pytest.mark.parametrize("error", [KeyError, SystemExit, KeyboardInterrupt])
+    def test_protocolRaises(self, error: type[BaseException]) -> None:
+        """A protocol's bug costs one datagram, were it an exit."""
 
         class Broken(Echo):
             def datagramReceived(self, datagram: bytes, addr: Any) -> None:
                 if datagram == b"bad":
-                    raise KeyError("oops")
+                    raise error("oops")
                 super().datagramReceived(datagram, addr)
 
         stage = Stage(Broken())
@@ -347,6 +354,35 @@ class TestWrite:
         assert stage.listener.channel.datagramsSent == 0
         assert stage.observer.ofType(ProtocolRaised) == []
 
+    def test_closed(self, stage: Stage) -> None:
+        """What is written when there is no socket is counted, and nothing raised."""
+        transport = stage.protocol.transport
+        peer = stage.send(b"hello")
+        for address in (peer.address, None, ("192.0.2.9", 9000)):
+            stage.stop()
+            transport.write(b"more", address)
+            stage.start()
+        assert stage.listener.dropped == {CLOSED: 2, UNNAMED: 1}
+        assert stage.send(b"hello", peer.address).received == [b"hello", b"hello"]
+        unopened = Stage(started=False)
+        unopened.listener.channel.write(b"hello", peer.address)
+        assert unopened.listener.dropped == {CLOSED: 1}
+
+    def test_lastWords(self) -> None:
+        """A protocol that kept its transport may write when it is stopped."""
+
+        class Polite(Echo):
+            def startProtocol(self) -> None:
+                self.kept = self.transport
+
+            def stopProtocol(self) -> None:
+                self.kept.write(b"bye", ("192.0.2.1", 50000))
+
+        stage = Stage(Polite())
+        peer = stage.endpoint.peer(("192.0.2.1", 50000))
+        stage.stop()
+        assert peer.received == [b"bye"]
+
     def test_tooLarge(self, stage: Stage) -> None:
         """A datagram that cannot be is the protocol's mistake."""
         with pytest.raises(MessageLengthError):
@@ -398,3 +434,88 @@ class TestDrops:
         stage.observer.take()
         stage.stop()
         assert stage.drops() == []
+
+    def test_ofLayers(self) -> None:
+        """What layers have dropped is counted as well."""
+
+        class Layer(DatagramProtocol):
+            noisy = False
+
+            def __init__(self, context: Any, protocol: Any) -> None:
+                self.wrappedProtocol = protocol
+                self.drops = Drops(context)
+
+        class Plain(DatagramProtocol):
+            noisy = False
+
+            def __init__(self, protocol: Any) -> None:
+                self.wrappedProtocol = protocol
+
+        stage = Stage(wrap=lambda context, protocol: Plain(Layer(context, protocol)))
+        stage.listener.channel.countDropped("one", None)
+        layer: Any = stage.listener._outermost.wrappedProtocol.wrappedProtocol
+        layer.drops.add("one", None)
+        layer.drops.add("two", None, 3)
+        assert stage.listener.dropped == {"one": 2, "two": 3}
+        stage.listener._outermost = Plain(None)
+        assert stage.listener.dropped == {"one": 1}
+
+
+class StockSocket:
+    """What a port of Twisted's sends through."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes, Any]] = []
+        self.error: OSError | None = None
+
+    def sendto(self, data: bytes, address: Any) -> int:
+        if self.error is not None:
+            raise self.error
+        self.sent.append((data, address))
+        return len(data)
+
+    def send(self, data: bytes) -> int:
+        return self.sendto(data, None)
+
+    def connect(self, address: Any) -> None:
+        pass
+
+
+class TestStockPort:
+    """To a port of Twisted's own, answers go around its look at the address."""
+
+    def open(self) -> tuple[Stage, Any, StockSocket]:
+        stage = Stage(started=False)
+        channel = stage.listener.channel
+        port: Any = Port(7000, channel)
+        port.socket = StockSocket()
+        port.addressFamily = socket.AF_INET
+        channel.makeConnection(port)
+        return stage, channel, port.socket
+
+    def test_answer(self) -> None:
+        """It goes to the source; what goes elsewhere is looked at."""
+        _, channel, sock = self.open()
+        channel.datagramReceived(b"hello", ("192.0.2.1", 50000))
+        assert sock.sent == [(b"hello", ("192.0.2.1", 50000))]
+        with pytest.raises(InvalidAddressError):
+            channel.write(b"hello", ("example.com", 50000))
+        assert channel.datagramsSent == 1
+
+    @pytest.mark.parametrize("reachable", [True, False])
+    def test_errors(self, reachable: bool) -> None:
+        """One too large is the protocol's mistake; others are counted."""
+        stage, channel, sock = self.open()
+        number = errno.EMSGSIZE if reachable else errno.ENETUNREACH
+        sock.error = OSError(number, os.strerror(number))
+        channel.datagramReceived(b"hello", ("192.0.2.1", 50000))
+        raised = [type(each.failure.value) for each in stage.observer.ofType(ProtocolRaised)]
+        assert raised == ([MessageLengthError] if reachable else [])
+        assert len(channel.drops.total) == (not reachable)
+
+    def test_connected(self) -> None:
+        """A connected port needs to know."""
+        _, channel, sock = self.open()
+        channel.connect("192.0.2.1", 50000)
+        channel.datagramReceived(b"hello", ("192.0.2.1", 50000))
+        assert sock.sent == [(b"hello", None)]
