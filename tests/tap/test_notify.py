@@ -115,3 +115,12 @@ def test_noWatchdog(systemd: Systemd, address: str, environment: dict[str, str])
     Notifier(clock, {"NOTIFY_SOCKET": address, **environment}).ready("serving")
     assert len(systemd.heard()) == 1
     assert clock.getDelayedCalls() == []
+
+
+def test_patience(systemd: Systemd, address: str) -> None:
+    """A drain may take longer than systemd would wait, and a little more."""
+    notifier = Notifier(Clock(), {"NOTIFY_SOCKET": address})
+    notifier.draining(3, 120.0)
+    assert systemd.heard() == [
+        "EXTEND_TIMEOUT_USEC=125000000\nSTATUS=draining 3 connection(s), 120 s at most"
+    ]
