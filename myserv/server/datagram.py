@@ -198,8 +198,7 @@ class DatagramListener(Listener):
     def _close(self, drain: Drain) -> None:
         self._ownSockets.remove(self.address)
         # While there still is a socket to say goodbye through.
-        if IDrainable.providedBy(self._outermost):
-            self._outermost.drainRequested(0.0)
+        self._outermost.drainRequested(0.0)
         super()._close(drain)
 
     def _finish(self) -> Deferred[None]:
