@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.application.service import IService
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.interfaces import IProtocolFactory
@@ -17,7 +18,9 @@ from zope.interface.verify import verifyObject
 from myserv.app import makeServer, makeService
 from myserv.events import ServiceStarted
 from myserv.interfaces import IServerContext
-from myserv.plugin import ProtocolPlugin, option
+from myserv.limits import Limits
+from myserv.plugin import Duration, ProtocolPlugin, option
+from myserv.server.listener import StreamListener
 from myserv.server.service import ProtocolService
 from myserv.tap.server import TwistdServer
 from myserv.testing import RecordingObserver
@@ -120,6 +123,39 @@ def test_defaults() -> None:
     assert service.name == "mine"
     assert options == Options()
     assert context.portal is None
+
+
+def test_limits() -> None:
+    """What peers may do, in the words of a configuration file."""
+    [service] = built(makeService("echo", listen="tcp:7", limits={"idle": "5s", "deny": ["::1"]}))
+    [listener] = service.listeners
+    assert isinstance(listener, StreamListener)
+    assert listener.limits == evolve(Limits(), idle=Duration(5), deny=(ip_network("::1"),))
+    assert not listener.reportsConnections
+
+
+def test_linesOfConnections() -> None:
+    """Written when they are asked for; another observer may want to know of them without."""
+    for arguments in ({"logConnections": True}, {"observers": [RecordingObserver()]}):
+        [service] = built(makeService("echo", listen="tcp:7", **arguments))
+        [listener] = service.listeners
+        assert isinstance(listener, StreamListener)
+        assert listener.reportsConnections
+
+
+def test_mistakesInLimits(capfd: pytest.CaptureFixture[str]) -> None:
+    """Each is told with the service and its key."""
+    said = refusal(capfd, "echo", listen="tcp:7", limits={"idel": "5s", "lifetime": "soon"})
+    assert said.splitlines() == [
+        'service echo: limits.idel: unknown option; did you mean "idle"?',
+        (
+            "service echo: limits.lifetime: 'soon' is not a duration: "
+            'write a number and ms, s, m, h or d, such as "30s"'
+        ),
+    ]
+    assert refusal(capfd, "echo", listen="tcp:7", limits="idle=5s") == (
+        "limits='idle=5s': give a dictionary, as a configuration file would hold\n"
+    )
 
 
 def test_mistakesInAService(capfd: pytest.CaptureFixture[str]) -> None:

@@ -861,6 +861,20 @@ WRONG_LIMITS: Final[list[tuple[str, str]]] = [
 ]
 
 
+def test_whoAndHowMany(here: Path) -> None:
+    """A user that is not there, and an endpoint that several workers cannot have."""
+    (here / "a.toml").write_text(
+        '[server]\nworkers = 2\nuser = "nobody-knows"\n'
+        '[services.a]\nprotocol = "echo"\nlisten = "stdio:"\n'
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        serveFile("a.toml")
+    assert [str(each).split(": ")[:2] for each in caught.value.problems] == [
+        ["a.toml:3:1", "server.user"],
+        ["a.toml:6:1", "services.a.listen[0]"],
+    ]
+
+
 @pytest.mark.parametrize(("text", "line"), WRONG_LIMITS)
 def test_wrongLimitsOfAFile(here: Path, text: str, line: str) -> None:
     """What is wrong with limits is told once, where it stands."""
