@@ -63,7 +63,7 @@ def checkNow(
         ConfigurationError: It cannot be served.
     """
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - ourselves
             [sys.executable, *COMMAND],
             cwd=directory,
             env=workerEnvironment(os.environ),

@@ -282,6 +282,7 @@ class Generation:
             )
         if wait is not None:
             self._later(member.worker, wait)
+        self.checkDeaf()
         self._checkGone()
 
     def _tolerate(self, worker: int, age: float, reason: str, pid: int) -> float | None:

@@ -30,7 +30,7 @@ class Identity:
 
     @property
     def isOther(self) -> bool:
-        """This process has to change to become it."""
+        """It takes a change to become it."""
         isUser = self.uid is None or self.uid == os.getuid() == os.geteuid()
         isGroup = self.gid is None or self.gid == os.getgid() == os.getegid()
         return not (isUser and isGroup)

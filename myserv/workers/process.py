@@ -126,7 +126,7 @@ class ChildSpawner:
         for _, _, descriptors in assignment.sockets:
             inherited += descriptors
         try:
-            child = subprocess.Popen(
+            child = subprocess.Popen(  # noqa: S603 - ourselves
                 [sys.executable, *COMMAND, str(theirs.fileno())],
                 cwd=self._directory,
                 env=workerEnvironment(os.environ),

@@ -4,6 +4,7 @@ What a worker does once it knows what.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -197,8 +198,6 @@ class Worker:
     def _stop(self) -> None:
         self._channel.close()
         self._log.finish()
-        try:
+        # A signal may have stopped it.
+        with contextlib.suppress(ReactorNotRunning):
             self._reactor.stop()
-        except ReactorNotRunning:
-            # A signal of Twisted's stopped it.
-            pass
