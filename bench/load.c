@@ -11,10 +11,11 @@
  * idle     The clients connect, have one message echoed, and stay until
  *          standard input ends.
  *
- * After -w seconds of warming up it measures for -t seconds, and prints one line
- * of JSON: what was echoed, how long that took each (microseconds), and how much
- * CPU the processes PID used meanwhile.  It reads their clocks itself, at the same
- * instants at which it starts and stops counting.
+ * After -w seconds of warming up, and when every client has been served once, it
+ * measures for -t seconds, and prints one line of JSON: what was echoed, how long
+ * that took each (microseconds), and how much CPU the processes PID used meanwhile.
+ * It reads their clocks itself, at the same instants at which it starts and stops
+ * counting.
  *
  * It talks to 127.0.0.1 and to nothing else.
  */
@@ -46,6 +47,7 @@ enum {
     MOST_PIDS = 64,
 };
 static const uint64_t SECOND = 1000000000ull;
+static const uint64_t PATIENCE = 5000000000ull; /* ns beyond warming up */
 static const uint64_t LOSS_AFTER = 500000000ull; /* ns: loopback answers in a thousandth */
 
 enum mode { TCP, UDP, CONNECT, IDLE, TLS, MODE_COUNT };
@@ -61,6 +63,7 @@ struct client {
     uint64_t *sent;      /* when each message on its way was sent: a ring */
     uint64_t heard;      /* when something came last */
     uint32_t interest;   /* epoll events */
+    int served;          /* something was echoed */
     int connecting;
 #ifdef WITH_TLS
     SSL *ssl;
@@ -80,6 +83,7 @@ static int poller;
 static int measuring;
 static char payload[BUFFER], inbox[BUFFER];
 static uint64_t completed, lost;
+static unsigned unserved;
 static uint32_t *latencies; /* ns */
 static size_t latencyCount;
 
@@ -135,7 +139,10 @@ static void openSocket(struct client *client, int flags) {
 #ifdef WITH_TLS
 static void startTLS(struct client *client) {
     static SSL_CTX *context;
-    if (!context) context = SSL_CTX_new(TLS_client_method());
+    if (!context) {
+        context = SSL_CTX_new(TLS_client_method());
+        SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    }
     client->ssl = SSL_new(context);
     SSL_set_fd(client->ssl, client->fd);
     if (SSL_connect(client->ssl) != 1) fail("the TLS handshake");
@@ -236,6 +243,7 @@ static void answered(struct client *client) {
     }
     for (unsigned i = 0; i < messages; i++) echoed(client, at);
     client->waiting -= messages;
+    if (messages && !client->served) client->served = 1, unserved--;
     if (options.mode != CONNECT) {
         if (messages) ask(client, messages, at);
     } else if (messages) {
@@ -267,6 +275,7 @@ static void sendLostAgain(struct client *clients, uint64_t at) {
 
 /* The modes. */
 
+/* Until then, and everybody was served once. */
 static void drive(struct client *clients, uint64_t until) {
     struct epoll_event events[EVENTS];
     uint64_t looked = now();
@@ -283,7 +292,7 @@ static void drive(struct client *clients, uint64_t until) {
             }
         }
         uint64_t at = now();
-        if (at >= until) return;
+        if (at >= until && (!unserved || at >= until + PATIENCE)) return;
         if (options.mode == UDP && at - looked > TICK * 1000000ull) {
             looked = at;
             sendLostAgain(clients, at);
@@ -302,8 +311,9 @@ static double percentile(double share) {
 }
 
 static void measure(struct client *clients) {
-    uint64_t at = now();
+    unserved = options.clients;
     for (unsigned i = 0; i < options.clients; i++) {
+        uint64_t at = now();
         clients[i].heard = at;
         if (options.mode == CONNECT) {
             startOver(&clients[i], at);
@@ -319,7 +329,7 @@ static void measure(struct client *clients) {
     drive(clients, now() + (uint64_t)(options.warmup * (double)SECOND));
 
     measuring = 1;
-    lost = 0;
+    lost = unserved = 0;
     uint64_t began = now(), cpu = serverCpu(), own = clockOf(CLOCK_PROCESS_CPUTIME_ID);
     drive(clients, began + (uint64_t)(options.seconds * (double)SECOND));
     cpu = serverCpu() - cpu;

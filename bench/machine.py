@@ -22,20 +22,35 @@ class Cores:
     """
     Where the two sides run.
 
-    @ivar server: The core of the server.
-    @ivar load: The core of the load generator: another, if there is one.
+    @ivar usable: Those that this process may use.
     """
 
-    server: int
-    load: int
+    usable: tuple[int, ...]
+
+    def ofServer(self, workers: int) -> set[int]:
+        """
+        The cores of a server: one for each of its workers.
+        """
+        return set(self.usable[:workers])
+
+    def ofLoad(self, workers: int) -> set[int]:
+        """
+        The core of the load generator: another, if there is one.
+        """
+        return set(self.usable[workers : workers + 1]) or set(self.usable)
+
+    def isShared(self, workers: int) -> bool:
+        """
+        Whether a server and the load generator have to share.
+        """
+        return not self.ofServer(workers).isdisjoint(self.ofLoad(workers))
 
 
 def chooseCores() -> Cores:
     """
-    Take the first two cores that this process may use.
+    Take the cores that this process may use.
     """
-    cores = sorted(os.sched_getaffinity(0))
-    return Cores(server=cores[0], load=cores[min(1, len(cores) - 1)])
+    return Cores(tuple(sorted(os.sched_getaffinity(0))))
 
 
 def describeMachine(distributions: set[str]) -> list[str]:

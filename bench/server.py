@@ -11,7 +11,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +19,8 @@ from attrs import frozen
 
 from bench.errors import BenchError
 from bench.machine import Cores
-from bench.roster import Peer
-from bench.workshop import Workshop
+from bench.roster import Peer, Service
+from bench.workshop import HERE, Workshop
 
 HOST: Final = "127.0.0.1"
 
@@ -46,10 +46,12 @@ class Server:
 
     @ivar port: Where, over TCP and UDP.
     @ivar pid: Its first process.
+    @ivar loadCores: Where its load generator runs.
     """
 
     port: int
     pid: int
+    loadCores: frozenset[int] = frozenset()
 
     def pids(self) -> list[int]:
         """
@@ -98,39 +100,41 @@ def _cpuClock(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def running(peer: Peer, workshop: Workshop, cores: Cores, *, tls: bool = False) -> Iterator[Server]:
+def running(
+    peer: Peer, service: Service, workshop: Workshop, cores: Cores
+) -> Iterator[tuple[Server, Callable[[], None]]]:
     """
-    Run a peer on its core for as long as the context lasts.
+    Run a peer on its cores for as long as the context lasts.
 
-    Args:
-        tls: Run what it serves over TLS.
+    Returns:
+        The server, and what raises L{BenchError} if it has ended.
 
     Raises:
         BenchError: It does not come to answer.
     """
     port = _freePort()
-    said = workshop.directory / "stderr"
+    said = workshop.directory / f"{port}.stderr"
     with said.open("wb") as stderr:
         process = subprocess.Popen(
-            workshop.command(peer.tls if tls else peer.command, port),
+            workshop.start(peer, service, port),
             cwd=workshop.directory,
+            env={**os.environ, "PYTHONPATH": str(HERE / "peers")},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
-            preexec_fn=lambda: os.sched_setaffinity(0, {cores.server}),  # noqa: PLW1509 - no threads
+            preexec_fn=lambda: os.sched_setaffinity(0, cores.ofServer(peer.workers)),  # noqa: PLW1509 - no threads
         )
-    try:
-        deadline = time.monotonic() + START_TIMEOUT
-        answers = _answersTLS if tls else _answers
-        while not answers(port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                lines = said.read_text(errors="replace").split("\n")
-                last = next((line for line in reversed(lines) if line), "it said nothing")
-                raise BenchError(f"it does not serve: {last}")
-            time.sleep(0.02)
-        yield Server(port, process.pid)
+
+    def stillRuns() -> None:
         if process.poll() is not None:
-            raise BenchError("it ended while it was measured")
+            raise BenchError(f"it ended: {_lastLine(said)}")
+
+    try:
+        server = Server(port, process.pid, frozenset(cores.ofLoad(peer.workers)))
+        _waitUntil(lambda: _ANSWERS[service](port), stillRuns, said)
+        if peer.workers > 1:
+            _waitForWorkers(server, peer.workers)
+        yield server, stillRuns
     finally:
         process.terminate()
         try:
@@ -138,6 +142,28 @@ def running(peer: Peer, workshop: Workshop, cores: Cores, *, tls: bool = False) 
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _waitUntil(answers: Callable[[], bool], stillRuns: Callable[[], None], said: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while not answers():
+        stillRuns()
+        if time.monotonic() > deadline:
+            raise BenchError(f"it does not answer: {_lastLine(said)}")
+        time.sleep(0.02)
+
+
+def _waitForWorkers(server: Server, workers: int) -> None:
+    # One may answer before another has started.
+    server.settle()
+    serving = max(1, len(server.pids()) - 1)
+    if serving < workers:
+        raise BenchError(f"{workers} workers are configured and {serving} serves")
+
+
+def _lastLine(said: Path) -> str:
+    lines = said.read_text(errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line), "it said nothing")
 
 
 def _freePort() -> int:
@@ -167,16 +193,28 @@ def _answersTLS(port: int) -> bool:
         return False
 
 
+def _answersStream(port: int) -> bool:
+    return _echoes(port, socket.SOCK_STREAM)
+
+
 def _answers(port: int) -> bool:
-    # Echo over both; whoever does not send back the same is not measured.
-    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        with socket.socket(type=kind) as client:
-            client.settimeout(0.5)
-            try:
-                client.connect((HOST, port))
-                client.send(b"ready?")
-                if client.recv(64) != b"ready?":
-                    return False
-            except OSError:
-                return False
-    return True
+    # Whoever does not send back the same is not measured.
+    return _echoes(port, socket.SOCK_STREAM) and _echoes(port, socket.SOCK_DGRAM)
+
+
+def _echoes(port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(type=kind) as client:
+        client.settimeout(0.5)
+        try:
+            client.connect((HOST, port))
+            client.send(b"ready?")
+            return client.recv(64) == b"ready?"
+        except OSError:
+            return False
+
+
+_ANSWERS: Final = {
+    Service.PLAIN: _answers,
+    Service.TLS: _answersTLS,
+    Service.COMPUTING: _answersStream,
+}

@@ -13,7 +13,7 @@ from typing import Final
 from attrs import frozen
 
 from bench.errors import BenchError
-from bench.roster import Peer, program
+from bench.roster import Peer, Service, program
 
 HERE: Final = Path(__file__).parent
 
@@ -44,16 +44,24 @@ class Workshop:
         """
         return str(self.directory / "load")
 
-    def command(self, words: tuple[str, ...], port: int = 0) -> list[str]:
+    def start(self, peer: Peer, service: Service, port: int) -> list[str]:
         """
-        Fill in a row's command.
+        Say what starts a peer; its configuration is written where it has one.
         """
+        config = peer.configs.get(service)
+        path = self.directory / f"{port}.toml"
+        if config is not None:
+            filled = config.replace("<port>", str(port)).replace("<build>", str(self.directory))
+            path.write_text(filled, encoding="utf-8")
+        return self._fillIn(peer.commands[service], port=port, config=path)
+
+    def _fillIn(self, words: tuple[str, ...], **others: object) -> list[str]:
         places = {
-            "port": port,
             "peers": HERE / "peers",
             "build": self.directory,
             "bin": Path(sys.executable).parent,
             "python": sys.executable,
+            **others,
         }
         return [word.format_map(places) for word in words]
 
@@ -94,7 +102,7 @@ class Workshop:
             BenchError: It cannot be built here.
         """
         if peer.build:
-            self._run(self.command(peer.build))
+            self._run(self._fillIn(peer.build))
 
     def _run(self, command: list[str]) -> None:
         done = subprocess.run(

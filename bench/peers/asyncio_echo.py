@@ -1,6 +1,6 @@
 """
-asyncio's protocols, on its own event loop or, with a second argument, on uvloop's; over TLS
-with a third, the file of a certificate and its key.
+asyncio's protocols, on its own event loop (asyncio PORT) or on uvloop's (uvloop PORT); over TLS
+with a third argument, the file of a certificate and its key.
 """
 
 import asyncio
@@ -38,8 +38,8 @@ async def serve(port: int, pem: str | None) -> None:
 
 
 def main() -> None:
-    port = int(sys.argv[1])
-    loop, pem, *_ = (*sys.argv[2:], None, None)
+    loop, port = sys.argv[1], int(sys.argv[2])
+    pem = sys.argv[3] if sys.argv[3:] else None
     if loop == "uvloop":
         import uvloop
 
