@@ -28,12 +28,11 @@ messages take, so those who are connected wait that long for a storm of others."
 
 REST: Final = 0.5
 """Seconds that a port accepts nothing after the system ran out of descriptors or
-memory; nginx's figure."""
+memory, or refused for another reason that does not pass with one peer; nginx's
+figure."""
 
 LOG_INTERVAL: Final = 1.0
 """Seconds between two log lines about that, at least."""
-
-_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 _PASSING: Final = {
     # The peer is gone, or a firewall does not want it: accept(2).
@@ -151,11 +150,9 @@ class AcceptingPort:
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno in _EXHAUSTED:
+                if error.errno not in _PASSING:
                     self._rest(error)
                     break
-                if error.errno not in _PASSING:
-                    raise
                 accepted += 1
                 continue
             accepted += 1
