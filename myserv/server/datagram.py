@@ -276,7 +276,7 @@ class DatagramChannel(DatagramProtocol):
         """
         self._port = transport
         self._send = self._answer = transport.write
-        if type(transport).write is udp.Port.write:
+        if getattr(type(transport), "write", None) is udp.Port.write:
             # Most of what it does is to look whether an address is one, and an
             # answer goes to where the kernel said that something came from.
             self._answer = transport.socket.sendto

@@ -11,8 +11,8 @@ the port can have it do so, or else here, before anybody has spent time on it.
 It comes back after a second, and then is watched: the next time it is shut out at
 once, and for twice as long.
 
-A source may be forged.  Who forges one shuts out another's address, but only as long as
-the forged flood lasts and that long again at most; who forges many is not found here.
+A source may be forged.  Who forges one shuts out another's address, for as long as the
+flood lasts and at most as long again, or a minute; who forges many is not found here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SHED: Final = "it sent more than its share while the server could not keep up"
 
 HEAVY_RATE: Final = 1_000.0
 """Datagrams a second, read of one source, below which it is not the cause: Unbound's
-manual suggests as much for its C{ratelimit}; NSD's C{rrl-ratelimit} is 200."""
+manual suggests as much for the queries of a zone, NSD's has 200 for those of a source."""
 
 WINDOW: Final = 0.1
 """Seconds for which the sources are counted; at C{HEAVY_RATE} that is 100 datagrams."""
@@ -52,7 +52,7 @@ SHORTEST: Final = 1.0
 as long as the time before."""
 
 LONGEST: Final = 60.0
-"""Seconds for which it is at most: as long as dnsdist blocks one in its examples."""
+"""Seconds for which it is at most: as long as dnsdist blocks one in its manual."""
 
 LEFTOVERS: Final = 0.25
 """Seconds for which what the kernel had queued before may still be read."""
