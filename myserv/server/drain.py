@@ -141,6 +141,7 @@ class Drain:
         """
         self._listeners[listener] = None
         if self._isPlanned:
+            # It took its time.
             self._busy += map(self._leaving, listener.connections)
         self.wake()
 

@@ -55,6 +55,10 @@ LAST_ACCEPTS: Final = 64
 """Times that a port which is about to close is asked to accept whoever waits: each time
 it accepts more, so that is a whole backlog of 4096."""
 
+OPENING: Final = 0.01
+"""Seconds that are waited, twice, for those who were accepted last: a reactor may hand
+them their transports a turn later, and a timer that is late comes before that."""
+
 COUNTED_REASONS: Final = 64
 """Reasons of refusals that are counted each on its own; ours are a dozen, and a third
 party's may have an address in each."""
@@ -497,6 +501,8 @@ class StreamListener(Listener):
         self._outermost = wrap(self, ConnectionFactory(self, factory), self._gate)
         self._lastGone: Deferred[None] | None = None
         self._started = 0
+        #: Some were accepted last, and perhaps have no transport yet.
+        self._isOpening = False
         #: Of those that are gone.
         self._bytesReceived = 0
         self._bytesSent = 0
@@ -521,10 +527,26 @@ class StreamListener(Listener):
     # How it ends.
 
     def _close(self, drain: Drain) -> None:
-        if drain.end > self.reactor.seconds() and self.canPause and not self._isFull:
-            self._acceptLast(self._port)
-        drain.add(self)
+        port: Any = self._port
+        isHasty = drain.end <= self.reactor.seconds() or not self.canPause
+        if not isHasty and not self._isFull:
+            self._acceptLast(port)
+        if isHasty or not self._mayBeOpening(port):
+            drain.add(self)
+        else:
+            self._isOpening = True
+            self.reactor.callLater(OPENING, self.reactor.callLater, OPENING, self._haveOpened)
         super()._close(drain)
+
+    def _mayBeOpening(self, port: Any) -> bool:
+        # Only a socket has somebody without a transport, and only while the reactor
+        # runs does it get one.
+        return port.fileno() >= 0 and getattr(self.reactor, "running", True)
+
+    def _haveOpened(self) -> None:
+        self._isOpening = False
+        assert self._drain is not None
+        self._drain.add(self)
 
     def release(self) -> Deferred[None]:
         """
@@ -548,8 +570,8 @@ class StreamListener(Listener):
             port.doRead()
 
     def _ended(self, _: None) -> None:
-        if self._drain is not None:
-            self._drain.remove(self)
+        assert self._drain is not None
+        self._drain.remove(self)
         super()._ended(None)
 
     def _finish(self) -> Deferred[None]:
@@ -572,7 +594,7 @@ class StreamListener(Listener):
         """
         Stop, if the port is closed and the last connection gone.
         """
-        if self._lastGone is not None and not self.left:
+        if self._lastGone is not None and not self.left and not self._isOpening:
             gone, self._lastGone = self._lastGone, None
             gone.callback(None)
 
@@ -614,7 +636,10 @@ class StreamListener(Listener):
         """
         self.connections.add(connection)
         self._started += 1
-        if self._drain is not None:
+        if self.state is State.STOPPED:
+            # Its transport came when nobody was waited for any more.
+            self.reactor.callLater(0, connection.abortConnection)
+        elif self._drain is not None and not self._isOpening:
             self._drain.connectionStarted(connection)
 
     def connectionEnded(self, connection: Connection) -> None:

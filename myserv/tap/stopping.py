@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from myserv.server.statistics import ServiceStatistics
@@ -20,6 +21,10 @@ from myserv.tap.notify import Notifier
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 """What stops a server."""
+
+SOON: Final = 0.05
+"""Seconds; a server that stops sooner has nothing to say of it.  Who was accepted last
+is counted by then."""
 
 _log: Final = Logger(namespace="myserv")
 
@@ -61,24 +66,17 @@ class Stopping:
         """
         if stopped.called:
             return stopped
-        services = server.statistics()
-        left = sum(each.left for each in services)
-        seconds = max((each.deadline or 0.0 for each in services), default=0.0)
-        notifier.draining(left, seconds)
-        if left:
-            _log.info(
-                "server: draining for {seconds} s at most ({left} connected);"
-                " a second SIGTERM or SIGINT ends it at once",
-                seconds=f"{seconds:.3g}",
-                left=left,
-            )
+        notifier.draining(*_outlook(server))
         if not self._servers:
             self._reactor = reactor
             self._before = {each: signal.signal(each, self._received) for each in SIGNALS}
         self._servers.append(server)
-        return stopped.addBoth(self._ended, server)
+        saying = reactor.callLater(SOON, _say, server)
+        return stopped.addBoth(self._ended, server, saying)
 
-    def _ended(self, result: Any, server: Stoppable) -> Any:
+    def _ended(self, result: Any, server: Stoppable, saying: IDelayedCall) -> Any:
+        if saying.active():
+            saying.cancel()
         self._servers.remove(server)
         if not self._servers:
             for each, before in self._before.items():
@@ -97,6 +95,23 @@ class Stopping:
             _log.info("server: {name} again, ending at once", name=name)
             for server in [*self._servers]:
                 server.stopNow()
+
+
+def _outlook(server: Stoppable) -> tuple[int, float]:
+    # How many are left, and for how many seconds at most.
+    services = server.statistics()
+    deadlines = [each.deadline or 0.0 for each in services]
+    return sum(each.left for each in services), max(deadlines, default=0.0)
+
+
+def _say(server: Stoppable) -> None:
+    left, seconds = _outlook(server)
+    _log.info(
+        "server: draining for {seconds} s at most ({left} connected);"
+        " a second SIGTERM or SIGINT ends it at once",
+        seconds=f"{seconds:.3g}",
+        left=left,
+    )
 
 
 STOPPING: Final = Stopping()

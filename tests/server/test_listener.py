@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -203,6 +204,34 @@ class TestSuspend:
             ListenerSuspended("hall", "tcp:7000"),
             ListenerResumed("hall", "tcp:7000"),
         ]
+
+    def test_full(self, stage: Stage) -> None:
+        """A suspended listener accepts neither when there is no room nor when there is again."""
+        stage.listener.suspend()
+        waiting = stage.endpoint.connect()
+        waiting.send(b"knock")
+        for change in (stage.listener._pause, stage.listener._resume):
+            change()
+            stage.reactor.settle()
+            assert waiting.unread == 5
+        stage.listener._pause()
+        stage.listener.resume()
+        stage.reactor.settle()
+        assert waiting.unread == 5
+        stage.listener._resume()
+        stage.reactor.settle()
+        assert waiting.unread == 0
+
+    def test_releasedWhileFull(self, stage: Stage) -> None:
+        """There is no room for a last arrival, and nothing to suspend any more."""
+        stage.listener._pause()
+        waiting = stage.endpoint.connect()
+        released = stage.listener.release()
+        stage.reactor.settle()
+        assert result(released) is None
+        assert waiting.aborted
+        assert not stage.listener.canPause
+        assert result(stage.listener.release()) is None
 
     def test_stopped(self) -> None:
         """A stopped listener can do neither."""
@@ -603,6 +632,45 @@ class TestLastArrivals:
         assert len(stage.listener.connections) == 2
         stage.reactor.advance(FIRST_REQUEST)
 
+    def test_openedLater(self, stage: Stage) -> None:
+        """A reactor may take some turns to make a connection of who was accepted."""
+        port: Any = stage.listener._port
+        port.fileno = lambda: 7
+        accept = port.doRead
+
+        def acceptLater() -> None:
+            waiting, port.socket.backlog = port.socket.backlog, deque()
+            stage.reactor.callLater(0, stage.reactor.callLater, 0, acceptNow, waiting)
+
+        def acceptNow(waiting: Any) -> None:
+            port.socket.backlog, port._isAccepting = waiting, True
+            accept()
+
+        port.doRead = acceptLater
+        peers = [stage.endpoint.connect() for _ in range(3)]
+        stopped = stage.listener.drain()
+        stage.reactor.settle()
+        assert len(stage.listener.connections) == 3
+        assert result(stopped) is NOTHING
+        assert stage.observer.ofType(DrainStarted) == []
+        stage.reactor.advance(FIRST_REQUEST + STEP)
+        assert result(stopped) is None
+        assert all(peer.closed for peer in peers)
+        assert stage.observer.ofType(DrainStarted) == [DrainStarted("hall", 3, 30.0)]
+
+    def test_openedTooLate(self, stage: Stage) -> None:
+        """Who gets a transport when the listener has stopped is cut."""
+        peer = stage.connect()
+        (connection,) = stage.listener.connections
+        stage.listener.abandonAll()
+        stage.listener.stop()
+        stage.reactor.settle()
+        assert state(stage.listener) is State.STOPPED
+        stage.listener.connectionStarted(connection)
+        stage.reactor.settle()
+        assert peer.aborted
+        assert stage.listener.connections == set()
+
     def test_endless(self, stage: Stage) -> None:
         """They cannot keep a listener from closing."""
         port: Any = stage.listener._port
@@ -622,6 +690,10 @@ class TestLastArrivals:
 
             def stopReading(self) -> None:
                 """Do nothing."""
+
+            def fileno(self) -> int:
+                """Have no socket."""
+                return -1
 
         stage.listener._port = Port()  # type: ignore[assignment]
         assert result(stage.listener.drain()) is None

@@ -658,3 +658,10 @@ def test_reloadReachesTheLayers(stage: Stage) -> None:
     server.reload()
     assert reloaded == ["outer", "inner"]
     assert server.describe() == "serving echo on 1 endpoint(s)"
+
+
+def test_limitsWithoutAdmission(stage: Stage) -> None:
+    """A service whose listeners decide each on their own has none to change."""
+    service = stage.service(stage.endpoint())
+    service.applyLimits(DEFAULT_LIMITS)
+    assert stage.observer.take() == []
