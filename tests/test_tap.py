@@ -6,10 +6,11 @@ import atexit
 import enum
 import io
 import os
+import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +39,7 @@ from myserv.server.plan import PlannedEndpoint, ServicePlan
 from myserv.server.service import ProtocolService
 from myserv.tap import MyservCommand, TwistdCommand, flags, server
 from myserv.tap.flags import Options, ServiceOptions, listProtocols, serviceOptions
+from myserv.tap.hangup import HangUp
 from myserv.tap.mistakes import Refused, answer, oneLinePerMistake
 from myserv.tap.server import TwistdServer, makeTwistdServer, planOne, serveFile
 from myserv.testing import RecordingObserver, SteppedReactor
@@ -836,11 +838,8 @@ WRONG_LIMITS: Final[list[tuple[str, str]]] = [
         ),
     ),
     (
-        "[limits]\nmaxUnestablished = 3\n",
-        (
-            "a.toml:1:11: services.a.limits.maxUnestablished: the protocol echo never says that a "
-            "client is established: remove 'maxUnestablished'"
-        ),
+        "[services.b]\nprotocol = 'echo'\nlisten = 'tcp:8'\n[limits]\nusers = ['nobody-knows']\n",
+        'a.toml:8:1: limits.users: there is no user "nobody-knows"',
     ),
     (
         "[services.a.limits]\nusers = ['nobody-knows']\n",
@@ -859,6 +858,32 @@ WRONG_LIMITS: Final[list[tuple[str, str]]] = [
         'a.toml:5:1: services.a.limits.idel: unknown key; did you mean "idle"?',
     ),
 ]
+
+
+def test_limitsOfAllAndOfOne(here: Path) -> None:
+    """
+    What is said of one service goes before what is said of all, and lists do not add up;
+    what a protocol cannot use, it does without.
+    """
+    (here / "a.toml").write_text(
+        """
+        [limits]
+        idle = "1m"
+        deny = ["10.0.0.0/8"]
+        establish = "5s"
+        maxUnestablished = 5
+        [services.a]
+        protocol = "echo"
+        listen = "tcp:7"
+        limits = {idle = "2m", deny = "192.0.2.0/24"}
+        [services.b]
+        protocol = "echo"
+        listen = "tcp:8"
+        """
+    )
+    a, b = [each.listeners[0].admission.limits for each in built(serveFile("a.toml"))]
+    assert a == evolve(Limits(), idle=Duration(120), deny=(ip_network("192.0.2.0/24"),))
+    assert b == evolve(Limits(), idle=Duration(60), deny=(ip_network("10.0.0.0/8"),))
 
 
 def test_whoAndHowMany(here: Path) -> None:
@@ -1079,11 +1104,14 @@ def serverOf(*endpoints: LateEndpoint, **others: Any) -> TwistdServer:
 
 
 @pytest.fixture
-def reactor(monkeypatch: pytest.MonkeyPatch) -> PausedReactor:
-    """What twistd has installed."""
+def reactor(monkeypatch: pytest.MonkeyPatch) -> Iterator[PausedReactor]:
+    """What twistd has installed; SIGHUP is nobody's when the test is over."""
     paused = PausedReactor()
     monkeypatch.setattr("twisted.internet.reactor", paused, raising=False)
-    return paused
+    before = signal.getsignal(signal.SIGHUP)
+    monkeypatch.setattr(server, "HANG_UP", HangUp())
+    yield paused
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("method", ["privilegedStartService", "startService"])

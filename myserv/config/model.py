@@ -95,6 +95,7 @@ class ServiceConfig:
     @ivar options: The protocol's own options, raw.
     @ivar key: Where it stands in the document.
     @ivar limits: What was said of its limits, raw: checked, but with no defaults.
+    @ivar generalLimits: The same of what was said of all services.
     """
 
     name: str
@@ -103,6 +104,7 @@ class ServiceConfig:
     options: Mapping[str, object]
     key: KeyPath
     limits: Mapping[str, object] = Factory(dict)
+    generalLimits: Mapping[str, object] = Factory(dict)
 
 
 @frozen
@@ -208,7 +210,7 @@ def _readService(
     keys = _structure(ServiceKeys, table, ("options", "limits"), key, problems)
     if keys is None:
         return None
-    return ServiceConfig(name, keys.protocol, keys.listen, options, key, {**general, **limits})
+    return ServiceConfig(name, keys.protocol, keys.listen, options, key, limits, general)
 
 
 def _structure(

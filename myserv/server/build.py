@@ -86,7 +86,8 @@ def buildServer(plans: Sequence[ServicePlan], resources: Resources, server: Serv
         with _collecting(problems):
             buildService(plan, resources).setServiceParent(server)
     if problems:
-        raise resources.report(problems)
+        # What is wrong with a limit of all services, each of them tells.
+        raise resources.report(dict.fromkeys(problems))
     return server
 
 
@@ -123,8 +124,7 @@ class ServiceBuilder:
         try:
             self._admission = server.service(plan.name, plan.limits)
         except ConfigurationError as error:
-            limits = (*plan.key, "limits")
-            raise ConfigurationError(each.under(limits) for each in error.problems) from None
+            raise ConfigurationError(plan.locateLimits(error.problems)) from None
         self._penalize = server.penalize
         self._context = _Context(plan.name, resources, server.penalize)
         self._factory: Any = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from attrs import frozen
 
@@ -31,6 +31,9 @@ from myserv.errors import (
 from myserv.interfaces import IDatagramProtocolPlugin, IProtocolPlugin, IStreamProtocolPlugin
 from myserv.limits import DEFAULT_LIMITS, Limits, PenaltyLimits, structureLimits
 from myserv.options.structure import structure
+
+_ESTABLISHING: Final = ("establish", "maxUnestablished")
+"""Limits of clients that are not established yet."""
 
 
 class Finder(Protocol):
@@ -65,6 +68,7 @@ class ServicePlan:
     @ivar key: Where it was asked for.
     @ivar limits: What its peers may do.
     @ivar reference: What the protocol was called by whoever asked.
+    @ivar generalLimits: The keys of those limits that are as they are for all services.
     """
 
     name: str
@@ -74,6 +78,19 @@ class ServicePlan:
     key: KeyPath
     limits: Limits = DEFAULT_LIMITS
     reference: str = ""
+    generalLimits: frozenset[str] = frozenset()
+
+    def locateLimits(self, problems: Iterable[Problem]) -> list[Problem]:
+        """
+        Say of what is wrong with limits where they were asked for.
+
+        Args:
+            problems: Their keys start with that of the limit.
+        """
+        return [
+            each.under(("limits",) if each.key[0] in self.generalLimits else (*self.key, "limits"))
+            for each in problems
+        ]
 
 
 @frozen
@@ -185,6 +202,7 @@ def _plan(
         request.key,
         limits,
         request.protocol,
+        frozenset(request.generalLimits) - frozenset(request.limits),
     )
 
 
@@ -200,19 +218,25 @@ def _structureOptions(plugin: IProtocolPlugin, values: Mapping[str, object]) -> 
 
 
 def _structureLimits(plugin: IProtocolPlugin, request: ServiceConfig) -> Limits:
-    limits = structureLimits(getattr(plugin, "limits", {}), request.limits)
-    if not getattr(plugin, "establishesClients", False):
-        problems = [
-            Problem(
-                f"the protocol {request.protocol} never says that a client is established: "
-                f"remove {key!r}",
-                (key,),
-            )
-            for key in ("establish", "maxUnestablished")
-            if getattr(limits, key)
-        ]
-        if problems:
-            raise ConfigurationError(problems)
+    recommended = getattr(plugin, "limits", {})
+    if getattr(plugin, "establishesClients", False):
+        return structureLimits(recommended, request.generalLimits, request.limits)
+    # What is said of all services is meant for those that it makes sense for.
+    general = {
+        key: value for key, value in request.generalLimits.items() if key not in _ESTABLISHING
+    }
+    limits = structureLimits(recommended, general, request.limits)
+    problems = [
+        Problem(
+            f"the protocol {request.protocol} never says that a client is established: "
+            f"remove {key!r}",
+            (key,),
+        )
+        for key in _ESTABLISHING
+        if getattr(limits, key)
+    ]
+    if problems:
+        raise ConfigurationError(problems)
     return limits
 
 

@@ -120,7 +120,7 @@ class Transition:
                 self._coming.append(_Part(service, listener, planned))
         if problems:
             self._forget()
-            raise self._resources.report(problems)
+            raise self._resources.report(dict.fromkeys(problems))
 
     async def open(self) -> None:
         """
@@ -223,5 +223,5 @@ def _unknownUsers(plan: ServicePlan) -> list[Problem]:
     try:
         CredentialsRule(plan.limits.users, plan.limits.groups)
     except ConfigurationError as error:
-        return [each.under((*plan.key, "limits")) for each in error.problems]
+        return plan.locateLimits(error.problems)
     return []

@@ -92,7 +92,8 @@ def test_everyKey() -> None:
             listen=("tcp:7007", "udp:7007"),
             options={"maxLine": "4KiB", "topics": ["a", {"b": 1}]},
             key=("services", "Chat_2"),
-            limits={"idle": "1m", "allow": "10.0.0.0/8", "maxConnections": 50},
+            limits={"idle": "1m", "allow": "10.0.0.0/8"},
+            generalLimits={"idle": "2m", "maxConnections": 50},
         ),
     )
 
@@ -360,23 +361,3 @@ def test_workers(monkeypatch: pytest.MonkeyPatch) -> None:
         keys = read(f"[server]\nworkers = {written}\n{ECHO}").server
         assert keys.workerCount == count
     assert read(ECHO).server.workerCount == 1
-
-
-def test_generalLimitsComeFirst() -> None:
-    """What is said of one service goes before what is said of all; lists do not add up."""
-    config = read("""
-        [limits]
-        idle = "1m"
-        deny = ["10.0.0.0/8"]
-        [services.a]
-        protocol = "echo"
-        listen = "tcp:7"
-        limits = {idle = "2m", deny = "192.0.2.0/24"}
-        [services.b]
-        protocol = "echo"
-        listen = "tcp:8"
-    """)
-    assert [service.limits for service in config.services] == [
-        {"idle": "2m", "deny": "192.0.2.0/24"},
-        {"idle": "1m", "deny": ["10.0.0.0/8"]},
-    ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from ipaddress import ip_network
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from zope.interface import implementer
 
@@ -15,7 +16,8 @@ from myserv.endpoints.kind import Kind
 from myserv.endpoints.parse import parseEndpoint
 from myserv.errors import ConfigurationError, KeyPath, PluginError
 from myserv.interfaces import IMessageProtocol, IProtocolPlugin
-from myserv.plugin import ProtocolPlugin, option
+from myserv.limits import Limits
+from myserv.plugin import Duration, ProtocolPlugin, Size, option
 from myserv.server.plan import OnePlugin, ServicePlan, planServices
 
 
@@ -271,3 +273,31 @@ def test_endpointsOfOthersTwice() -> None:
     assert problems(ask("both", "haproxy:tcp:7", "haproxy:tcp:7")) == [
         'services.a.listen[1]: "haproxy:tcp:7" is asked for twice; see services.a.listen[0]'
     ]
+
+
+def test_limitsOfTheUnestablished() -> None:
+    """Only a protocol that says when a client is established can have them; lists do not add up."""
+    plugin = ProtocolPlugin(
+        "p", "", stream=Protocol, limits={"idle": "1h"}, establishesClients=True
+    )
+    request = evolve(
+        ask("p", "tcp:7"),
+        limits={"establish": "5s"},
+        generalLimits={"establish": "1s", "maxUnestablished": 9, "deny": "::1"},
+    )
+    [plan] = planServices([request], OnePlugin(plugin))
+    assert plan.limits == evolve(
+        Limits(),
+        idle=Duration(3600),
+        establish=Duration(5),
+        maxUnestablished=Size(9),
+        deny=(ip_network("::1"),),
+    )
+    assert plan.generalLimits == {"maxUnestablished", "deny"}
+    plugin = ProtocolPlugin("p", "", stream=Protocol)
+    with pytest.raises(ConfigurationError) as caught:
+        planServices([request], OnePlugin(plugin))
+    assert str(caught.value) == (
+        "services.a.limits.establish: the protocol p never says that a client is established: "
+        "remove 'establish'"
+    )
