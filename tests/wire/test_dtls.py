@@ -126,7 +126,7 @@ def serve(
 ) -> ServerProcess:
     """Serve a protocol over DTLS."""
     endpoint = f"dtls:certs={certs}{keys}:udp:{port}:interface=127.0.0.1"
-    arguments = ("-n", "--pidfile=", "myserv", what, "--listen", endpoint)
+    arguments = ("-n", "--pidfile=", "myserv", what, "--log-connections", "--listen", endpoint)
     return processes.start("twistd", *arguments, directory=processes.directory).serving()
 
 

@@ -29,7 +29,13 @@ from zope.interface.verify import verifyObject
 
 from myserv.endpoints.bare import BareContext
 from myserv.endpoints.tls import TLSOptions, TLSWrapper, stream
-from myserv.events import ConnectionStarted, HandshakeFailed, PeerPenalized, ProtocolRaised
+from myserv.events import (
+    ConnectionStarted,
+    HandshakeFailed,
+    Offence,
+    PeerPenalized,
+    ProtocolRaised,
+)
 from myserv.options.structure import structure
 from myserv.testing import SteppedReactor
 from tests.endpoints.certificates import authority, issue
@@ -750,7 +756,8 @@ def test_thePeersAlert(cert: Path) -> None:
         assert client.error is not None
         client.peer.closeWrite()
         stage.reactor.settle()
-        assert stage.events(PeerPenalized) == []
+        # It costs what any handshake does that fails.
+        assert [each.offence for each in stage.events(PeerPenalized)] == [Offence.HANDSHAKE]
         assert stage.events(ProtocolRaised) == []
         assert client.peer.closed
 
