@@ -37,20 +37,23 @@ def mutatedConfigurations(text: str, count: int, seed: int) -> Iterator[Mutation
     Make wrong files of a right one.
 
     Args:
-        text: The right one, which has to begin with C{[server]}, then C{[limits]}, and
-            have a line of its own for each key.
-        count: How many; every kind comes once before one comes again.
+        text: The right one, which has to begin with C{[server]}, have C{[limits]}, two
+            services at least, and a line of its own for each key.
+        count: How many, each of them another.
         seed: Files of one seed are the same.
     """
     chance = random.Random(seed)
-    kinds = list(_KINDS.items())
-    for number in range(count):
-        if number % len(kinds) == 0:
-            chance.shuffle(kinds)
-        name, mutate = kinds[number % len(kinds)]
-        lines = text.splitlines()
-        place = mutate(lines, chance)
-        yield Mutation(name, "\n".join(lines) + "\n", place + 1)
+    seen = {text}
+    while True:
+        for name, mutate in chance.sample(list(_KINDS.items()), len(_KINDS)):
+            if len(seen) > count:
+                return
+            lines = text.splitlines()
+            place = mutate(lines, chance)
+            mutated = "\n".join(lines) + "\n"
+            if mutated not in seen:
+                seen.add(mutated)
+                yield Mutation(name, mutated, place + 1)
 
 
 def _any(lines: list[str], chance: random.Random, *starts: str) -> int:
