@@ -460,8 +460,8 @@ class IListenerContext(Interface):
         """
         A peer is connected and has no protocol yet.
 
-        Every call is followed by one of L{handshakeEnded}.  A listener that
-        stops aborts the layers that are between the two.
+        Every call is followed by one of L{handshakeEnded}.  A listener that drains
+        waits for the layers that are between the two, and aborts them at its deadline.
         """
 
     def handshakeEnded(layer: IAbortable) -> None:

@@ -23,6 +23,18 @@ def test_aConnectionIsReadAndNeverAnswered() -> None:
     assert peer.received == b""
 
 
+def test_aDrainDoesNotWaitForAnAnswer() -> None:
+    """
+    A peer that only sends is told goodbye as soon as the server goes away.
+    """
+    server = hostPlugin(discard)
+    peer = server.connect()
+    peer.send(b"x")
+    server.settle()
+    server.stop(grace=20)
+    assert peer.closed
+
+
 def test_aDatagramIsNeverAnswered() -> None:
     """
     So it cannot be talked into a loop, and any source may send to it.
