@@ -212,6 +212,7 @@ class SupervisedServer(Service):
         self._directory = directory
         self._log = log
         self._flags = flags
+        self._isAskedEarly = False
         self._notifier = notifier or Notifier(reactor)
         self._reloader = Reloader(
             supervisor,
@@ -254,6 +255,9 @@ class SupervisedServer(Service):
 
     def _ready(self, _: None) -> None:
         self._notifier.ready(self.supervisor.describe())
+        if self._isAskedEarly:
+            self._isAskedEarly = False
+            self.reload()
 
     def _cannotStart(self, failure: Failure) -> None:
         error = failure.value
@@ -275,9 +279,12 @@ class SupervisedServer(Service):
         """
         Let what is installed and configured now take the place of what runs.
         """
-        if self.supervisor.isServing:
-            self._notifier.reloading()
-            self._reloader.reload()
+        if not self.supervisor.isServing:
+            # Those that start may have read the old file.
+            self._isAskedEarly = True
+            return
+        self._notifier.reloading()
+        self._reloader.reload()
 
     def _reloaded(self) -> None:
         if self.running:
@@ -329,6 +336,9 @@ class SupervisedServer(Service):
         reason = self._whyNot()
         if reason is not None:
             return reason
+        descriptors = self.supervisor.descriptors()
+        if min(descriptors) < 0:
+            return "a worker was just ending; SIGHUP tries again"
         assert self._flags is not None
         extra: list[str] = []
         if not (self._flags["nodaemon"] or self._flags["debug"]):
@@ -350,7 +360,7 @@ class SupervisedServer(Service):
                 commandLine(sys.orig_argv, sys.argv, extra),
                 self._directory,
                 {"supervisor": self.supervisor.pack(), "next": packBlueprint(blueprint)},
-                [*self.supervisor.descriptors(), *handed],
+                [*descriptors, *handed],
                 {**os.environ, **environment},
             )
         except OSError as error:

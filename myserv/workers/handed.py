@@ -276,6 +276,20 @@ class HandedPort:
         for port in self._ports:
             port.startReading()
 
+    def doRead(self) -> None:
+        """
+        Take some of what waits.
+        """
+        for port in self._ports:
+            port.doRead()
+
+    def fileno(self) -> int:
+        """
+        The descriptor of one of them: the others' sockets stay open elsewhere.
+        """
+        number: int = self._ports[0].fileno()
+        return number
+
     def getHost(self) -> Any:
         """
         The address of all of them.

@@ -18,6 +18,9 @@ from myserv.errors import MyservError
 MAXIMUM_MESSAGE: Final = 8 * 2**20
 """Bytes of a line: a configuration file of 1 MiB with every character escaped."""
 
+BATCH: Final = 1000
+"""Penalties in one message."""
+
 _strings: Any = deep_iterable(instance_of(str), instance_of((list, tuple)))
 
 

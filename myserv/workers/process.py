@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from attrs import evolve
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -21,6 +22,9 @@ from myserv.workers.messages import Assignment, Message
 from myserv.workers.records import LineReader, Relay
 
 COMMAND: Final = ("-m", "myserv.workers.child")
+
+HUNG_UP: Final = 5.0
+"""Seconds that a process has to end when it has closed its channel."""
 
 _NOT_INHERITED: Final = frozenset(
     {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}
@@ -149,7 +153,7 @@ class ChildSpawner:
         process = ChildProcess(
             self._reactor, owner, worker, child.pid, ours, (logRead, outRead), {}
         )
-        process.send(_withLog(assignment, logWrite))
+        process.send(evolve(assignment, log=logWrite))
         return process
 
     def adopt(self, owner: Owner, worker: int, described: Mapping[str, Any]) -> ChildProcess:
@@ -169,12 +173,6 @@ class ChildSpawner:
             (described["log"], described["output"]),
             described,
         )
-
-
-def _withLog(assignment: Assignment, descriptor: int) -> Assignment:
-    from attrs import evolve
-
-    return evolve(assignment, log=descriptor)
 
 
 class ChildProcess:
@@ -227,11 +225,7 @@ class ChildProcess:
 
     def _hungUp(self, reason: str) -> None:
         # It ends by itself, or is of no use any more: there is no other way to it.
-        self._reactor.callLater(0, self._killIfThere)
-
-    def _killIfThere(self) -> None:
-        if not self._death.isOver:
-            self._reactor.callLater(HUNG_UP, self._death.kill)
+        self._reactor.callLater(HUNG_UP, self._death.kill)
 
     def _ended(self, status: int) -> None:
         # What it said last comes before the end of it.
@@ -256,10 +250,6 @@ class ChildProcess:
             "unreadLog": self._log.unread.decode("latin-1"),
             "unreadOutput": self._output.unread.decode("latin-1"),
         }
-
-
-HUNG_UP: Final = 5.0
-"""Seconds that a process has to end when it has closed its channel."""
 
 
 def _bytes(described: Mapping[str, str], name: str) -> bytes:

@@ -28,7 +28,7 @@ class LineReader:
     Reads lines from a pipe.
 
     Resources:
-        The pipe is closed when its other end is, or by L{finish}.
+        The pipe is closed by L{finish}.
     """
 
     def __init__(
@@ -64,7 +64,8 @@ class LineReader:
         """
         # One chunk: whoever writes without end must not keep the others waiting.
         if self._readChunk() == 0:
-            self.finish()
+            # Its descriptor stays: the next program of this process is told of it.
+            self._reactor.removeReader(self)
 
     def _readChunk(self) -> int:
         try:

@@ -25,6 +25,7 @@ from myserv.workers.channel import Channel
 from myserv.workers.handed import withSockets
 from myserv.workers.lines import RecordWriter
 from myserv.workers.messages import (
+    BATCH,
     Assignment,
     ChangeLimits,
     Deaf,
@@ -40,6 +41,9 @@ from myserv.workers.tallying import openTallies
 
 LOOK_AGAIN: Final = 1.0
 """Seconds between two looks at what the other workers have: whether there is room."""
+
+GATHER: Final = 0.1
+"""Seconds until the other workers are told of a penalty, and of those that follow it."""
 
 _log = Logger(namespace="myserv")
 
@@ -73,6 +77,7 @@ class Worker:
         self._log = log
         self._isLeaving = False
         self._code = 0
+        self._penalties: dict[int, float] = {}
         planned = planText(assignment.path, assignment.text)
         observers = Observers(LogObserver())
         self._admission = self._admit(planned, observers)
@@ -173,7 +178,15 @@ class Worker:
     # What it says to the supervisor.
 
     def _penalized(self, key: int, seconds: float) -> None:
-        self._channel.send(Penalties([(key, seconds)]), needed=False)
+        # Together: peers that misbehave come in floods.
+        if not self._penalties:
+            self._reactor.callLater(GATHER, self._sharePenalties)
+        self._penalties[key] = self._penalties.get(key, 0.0) + seconds
+
+    def _sharePenalties(self) -> None:
+        penalties, self._penalties = [*self._penalties.items()], {}
+        for start in range(0, len(penalties), BATCH):
+            self._channel.send(Penalties(penalties[start : start + BATCH]), needed=False)
 
     def _deaf(self) -> None:
         self._channel.send(Deaf())

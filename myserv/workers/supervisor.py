@@ -17,7 +17,7 @@ from myserv.events import Event
 from myserv.workers.bank import Bank, Group, adoptGroups, describeGroups
 from myserv.workers.blueprint import Blueprint, packBlueprint, unpackBlueprint
 from myserv.workers.generation import Generation, Member, State
-from myserv.workers.messages import Assignment, ChangeLimits, Penalties
+from myserv.workers.messages import BATCH, Assignment, ChangeLimits, Penalties
 from myserv.workers.penaltybook import PenaltyBook
 from myserv.workers.process import Spawner
 from myserv.workers.tallying import TallyMemory
@@ -27,9 +27,6 @@ HEARTBEAT: Final = 5.0
 
 ATTEMPTS: Final = 2
 """Workers that may die at the first start until the server gives up."""
-
-_BATCH: Final = 1000
-"""Penalties in one message."""
 
 
 @frozen
@@ -137,8 +134,8 @@ class Supervisor:
         A worker is ready: tell it what the others know.
         """
         left = self._book.left(self.reactor.seconds())
-        for start in range(0, len(left), _BATCH):
-            member.process.send(Penalties(left[start : start + _BATCH]))
+        for start in range(0, len(left), BATCH):
+            member.process.send(Penalties(left[start : start + BATCH]))
 
     def _lookAfter(self) -> None:
         for generation in list(self._generations):

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import pytest
 from attrs import Factory, define
@@ -75,7 +75,7 @@ def configure(
     """Write the configuration file."""
     places = ", ".join(f'"{each}"' for each in listen)
     (processes.directory / "myserv.toml").write_text(
-        f"[server]\n{server}\n[services.who]\nprotocol = 'mine:who'\nlisten = [{places}]\n{more}\n"
+        f"[server]\n{server}\n[limits]\ndrain = '1s'\n[services.who]\nprotocol = 'mine:who'\nlisten = [{places}]\n{more}\n"
     )
 
 
@@ -142,7 +142,7 @@ class Load:
     _isOver: bool = False
     _threads: list[threading.Thread] = Factory(list)
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(3)]
         for each in self._threads:
             each.start()
@@ -253,7 +253,7 @@ def test_portsThatAreChosenOrTaken(processes: Processes) -> None:
     second = start(processes).ended()
     assert second.code == 1
     assert second.errors == (
-        f"myserv.toml:5:11: services.who.listen[0]: cannot listen on tcp:{port}:interface=127.0.0.1:"
+        f"myserv.toml:7:11: services.who.listen[0]: cannot listen on tcp:{port}:interface=127.0.0.1:"
         " the address is in use: another program listens there\n"
     )
     stopped(server)
@@ -265,7 +265,7 @@ def test_whatCannotBeShared(processes: Processes) -> None:
     refused = start(processes).ended()
     assert refused.code == 1
     assert refused.errors == (
-        'myserv.toml:5:11: services.who.listen[0]: "stdio" cannot be served by several workers: '
+        'myserv.toml:7:11: services.who.listen[0]: "stdio" cannot be served by several workers: '
         "take out workers in [server], or the endpoint\n"
     )
     assert processes.run("myserv", "check", "myserv.toml").errors == refused.errors
@@ -313,7 +313,7 @@ def test_aWorkerThatCannotStart(processes: Processes, tmp_path: Path) -> None:
 def test_theSupervisorIsKilled(processes: Processes) -> None:
     """Its workers notice, close their sockets and go; the port is free."""
     port = freePort()
-    configure(processes, f"tcp:{port}:interface=127.0.0.1", more="limits.drain = '1s'")
+    configure(processes, f"tcp:{port}:interface=127.0.0.1")
     server = start(processes)
     pids = serving(server)
     server.kill()
@@ -359,7 +359,7 @@ def chatter(client: socket.socket) -> None:
 def test_reloadsUnderLoad(processes: Processes) -> None:
     """Three generations take each other's place, and no connection is refused or lost."""
     port, other = freePort(), freePort()
-    configure(processes, f"tcp:{port}:interface=127.0.0.1", more="limits.drain = '5s'")
+    configure(processes, f"tcp:{port}:interface=127.0.0.1")
     server = start(processes)
     pids = set(serving(server))
     with Load(port) as load:
@@ -372,11 +372,10 @@ def test_reloadsUnderLoad(processes: Processes) -> None:
                     f"tcp:{port}:interface=127.0.0.1",
                     f"tcp:{other}:interface=127.0.0.1",
                     server="workers = 3",
-                    more="limits.drain = '5s'",
                 )
             if number == 4:
                 # Fewer: one of them serves two sockets.
-                configure(processes, f"tcp:{port}:interface=127.0.0.1", more="limits.drain = '5s'")
+                configure(processes, f"tcp:{port}:interface=127.0.0.1")
             server.send(signal.SIGHUP)
             size = 3 if number == 3 else 2
             new = set(serving(server, size, number))
@@ -524,7 +523,7 @@ def test_theSupervisorIsReplaced(processes: Processes, tmp_path: Path) -> None:
     site = tmp_path / "site-packages"
     shutil.copytree(Path(myserv.__file__).parent, site / "myserv")
     port = freePort()
-    configure(processes, f"tcp:{port}:interface=127.0.0.1", more="limits.drain = '5s'")
+    configure(processes, f"tcp:{port}:interface=127.0.0.1")
     server = processes.start(
         *("twistd", "-n", "myserv", "--config", "myserv.toml"),
         environment={"PYTHONPATH": str(site)},

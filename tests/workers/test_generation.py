@@ -6,6 +6,7 @@ import errno
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from myserv.errors import ListenError
 from myserv.events import WorkerEnded, WorkerStarted
@@ -33,7 +34,12 @@ def stage() -> Stage:
 def failureOf(deferred: Deferred[None]) -> BaseException:
     """What it failed with."""
     caught: list[BaseException] = []
-    deferred.addErrback(lambda failure: caught.append(failure.value))
+
+    def catch(failure: Failure) -> None:
+        assert failure.value is not None
+        caught.append(failure.value)
+
+    deferred.addErrback(catch)
     [error] = caught
     return error
 

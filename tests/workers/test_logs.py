@@ -24,7 +24,8 @@ class Pipe:
         read, write = os.pipe()
         self.write = write
         self.events: list[LogEvent] = []
-        self.relay = Relay(2, Logger(namespace="myserv", observer=self.events.append))
+        observe: Any = self.events.append
+        self.relay = Relay(2, Logger(namespace="myserv", observer=observe))
         self.writer = RecordWriter(write)
         self.reader = LineReader(self.reactor, read, self.relay.record)
         self.log = Logger(namespace="there", observer=self.writer)
@@ -86,7 +87,8 @@ def test_whatItPrintsPastTheLog(pipe: Pipe) -> None:
 
 def test_endlessLines(pipe: Pipe) -> None:
     """A line without end is cut: memory is bounded."""
-    reactor, received = WatchingClock(), []
+    reactor = WatchingClock()
+    received: list[bytes] = []
     read, write = os.pipe()
     reader = LineReader(reactor, read, received.append)
     for _ in range(40):
@@ -98,7 +100,8 @@ def test_endlessLines(pipe: Pipe) -> None:
     os.close(write)
     reader.doRead()
     assert reactor.readers == []
-    assert sum(map(len, received)) == 40 * 65536
+    reader.finish()
+    assert sum(len(each) for each in received) == 40 * 65536
 
 
 def test_aLongText(pipe: Pipe) -> None:
