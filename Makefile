@@ -17,7 +17,8 @@ CLIENTS := \
 	openssl:openssl \
 	socat:socat \
 	ssh:openssh-client \
-	swaks:swaks
+	swaks:swaks \
+	testssl:testssl.sh
 
 # What an installation depends on: an editable one copies the Twisted drop-in.
 INSTALLED := pyproject.toml $(wildcard twisted_plugins/*.py)

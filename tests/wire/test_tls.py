@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -178,7 +179,7 @@ def test_theKeyExchange(processes: Processes, tmp_path: Path) -> None:
     renew(served.certs, NAME, issue("rsa", NAME, by=intermediate(), key=key, days=60))
     waitFor(lambda: served.process.output.count("for a.example, until") == 2, "the other key")
     for version in ("-tls1_2", "-tls1_3"):
-        for groups in ("X25519:P-256", "P-256", "P-384:P-256"):
+        for groups in ("X25519:P-256", "P-256", "P-384:P-256", "P-521:P-256", "X448:P-256"):
             assert "Cipher is (NONE)" not in openssl(served, version, "-groups", groups)
         for groups in ("X448", "P-521", "X448:P-521"):
             said = openssl(served, version, "-groups", groups)
@@ -339,4 +340,37 @@ def test_mozilla(profile: str, processes: Processes, tmp_path: Path) -> None:
         check=False,
     )
     assert "OK - Compliant" in done.stdout, done.stdout[-3000:]
+    served.end()
+
+
+@pytest.mark.slow
+def test_testssl(processes: Processes, root: Path, tmp_path: Path) -> None:
+    """testssl.sh finds both versions offered, and nothing to change but what is the authority's."""
+    served = Served(processes, tmp_path, "echo", "")
+    renew(served.certs, NAME, issue("localhost", "localhost", by=intermediate(), days=90))
+    waitFor(lambda: "for localhost" in served.process.output, "the certificate")
+    findings = tmp_path / "findings.json"
+    done = subprocess.run(
+        [
+            # Protocols, kinds of ciphers, what is shown, and vulnerabilities.
+            *("testssl", "-p", "-s", "-S", "-U", "--quiet", "--color=0"),
+            *("--warnings=off", "--severity", "MEDIUM", "--jsonfile", str(findings)),
+            *(f"--add-ca={root}", "--ip=127.0.0.1", f"localhost:{served.port}"),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    severe = {
+        found["id"]: found["finding"]
+        for found in json.loads(findings.read_text())
+        if found["severity"] in {"MEDIUM", "HIGH", "CRITICAL"}
+    }
+    # Where to ask whether it was revoked is for the authority to say.
+    assert severe.pop("cert_revocation", "").startswith("Neither CRL nor OCSP")
+    assert severe == {}, done.stdout
+    for expected in ("TLS 1.2    offered (OK)", "TLS 1.3    offered (OK)", "Chain of trust"):
+        assert expected in done.stdout, done.stdout
     served.end()
