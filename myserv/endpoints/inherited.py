@@ -20,8 +20,12 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.python.systemd import ListenFDs
 from zope.interface import implementer
 
+from myserv.endpoints.accepting import AcceptingPort
+from myserv.endpoints.receiving import UDPPort, UNIXDatagramPort
+from myserv.endpoints.stock_reactor import isStock
 from myserv.endpoints.udp import MAXIMUM_DATAGRAM
-from myserv.endpoints.unix import DatagramPort, StreamPort
+from myserv.endpoints.unix import MAXIMUM_DATAGRAM as MAXIMUM_LOCAL
+from myserv.endpoints.unix import StreamPort
 from myserv.errors import ListenError
 from myserv.interfaces import IDatagramServerEndpoint
 from myserv.options.declare import option
@@ -207,9 +211,11 @@ class InheritedEndpoint(_Inherited):
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
         sock = _duplicate(self._find(), socket.SOCK_STREAM, self._domain)
-        if sock.family is socket.AF_UNIX:
-            # Not the reactor's, which changes the file's mode and removes it.
-            port: IListeningPort = StreamPort(sock, factory, self._reactor)
+        isUNIX = sock.family is socket.AF_UNIX
+        if isUNIX or isStock(self._reactor):
+            # A reactor would change a UNIX socket file's mode, and remove it.
+            opener = StreamPort if isUNIX else AcceptingPort
+            port = opener(sock, factory, self._reactor)
             port.startListening()
             return port
         with sock:
@@ -235,7 +241,11 @@ class InheritedDatagramEndpoint(_Inherited):
         sock = _duplicate(self._find(), socket.SOCK_DGRAM, self._domain)
         if sock.family is socket.AF_UNIX:
             # No reactor adopts one.
-            port: IListeningPort = DatagramPort(sock, protocol, self._reactor)
+            local = UNIXDatagramPort(sock, protocol, self._reactor, MAXIMUM_LOCAL)
+            local.startListening()
+            return local
+        if isStock(self._reactor):
+            port = UDPPort(sock, protocol, self._reactor, MAXIMUM_DATAGRAM)
             port.startListening()
             return port
         with sock:

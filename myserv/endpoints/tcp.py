@@ -6,14 +6,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from typing import Any, Final
 
 from attrs import frozen
+from twisted.internet.abstract import isIPv6Address
 from twisted.internet.defer import Deferred, execute
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.tcp import makeBinding
 from zope.interface import implementer
 
+from myserv.endpoints.accepting import AcceptingPort
+from myserv.endpoints.stock_reactor import isStock
 from myserv.options.declare import option
 from myserv.options.values import MAXIMUM_PORT
 
@@ -53,6 +58,24 @@ def checkInterface(interface: str, *, hostname: bool) -> str:
                 f'the interface {interface!r} is not an IP address: write one such as "127.0.0.1"'
             ) from None
     return bare
+
+
+def socketAddress(interface: str, port: int) -> Any:
+    """
+    Make of an interface and a port what C{bind} takes.
+
+    Args:
+        interface: An IP address, or a name; empty for every IPv4 address.
+        port: The port.
+
+    Raises:
+        OSError: The address is one of an interface that is not there.
+    """
+    if not isIPv6Address(interface):
+        return interface, port
+    # A link-local address is one together with its interface's number only.
+    [found, *_] = socket.getaddrinfo(interface, port, flags=socket.AI_NUMERICHOST)
+    return found[4]
 
 
 @frozen
@@ -113,6 +136,8 @@ class TCPEndpoint:
         """
         options = self._options
         interface = checkInterface(options.interface, hostname=True)
+        if isStock(self._reactor):
+            return execute(self._listen, protocolFactory, interface)
         # Twisted takes the wish to share a port in place of the port itself.
         port: Any = options.port
         if options.reusePort:
@@ -124,3 +149,41 @@ class TCPEndpoint:
             backlog=options.backlog,
             interface=interface,
         )
+
+    def _listen(self, factory: IProtocolFactory, interface: str) -> IListeningPort:
+        options = self._options
+        sock = bindTCP(interface, options.port, options.backlog, options.reusePort)
+        port = AcceptingPort(sock, factory, self._reactor, shared=False)
+        port.startListening()
+        return port
+
+
+def bindTCP(interface: str, port: int, backlog: int, reusePort: bool) -> socket.socket:
+    """
+    Make a socket that listens.
+
+    Args:
+        interface: The address, or the name of one; empty for every IPv4 address.
+        port: The port; 0 lets the system choose.
+        backlog: Connections that may wait to be accepted.
+        reusePort: Share the port with other processes.
+
+    Returns:
+        The socket, not blocking.
+
+    Raises:
+        CannotListenError: It cannot be bound.
+    """
+    family = socket.AF_INET6 if isIPv6Address(interface) else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reusePort:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(socketAddress(interface, port))
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise CannotListenError(interface, port, error) from None
+    return sock

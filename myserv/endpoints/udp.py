@@ -14,7 +14,9 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
-from myserv.endpoints.tcp import checkInterface
+from myserv.endpoints.receiving import UDPPort
+from myserv.endpoints.stock_reactor import isStock
+from myserv.endpoints.tcp import checkInterface, socketAddress
 from myserv.interfaces import IDatagramServerEndpoint
 from myserv.options.declare import option
 from myserv.options.values import MAXIMUM_PORT
@@ -80,28 +82,58 @@ class UDPEndpoint:
         Bind the port and receive datagrams.
         """
         interface = checkInterface(self._options.interface, hostname=False)
-        opener = self._shared if self._options.reusePort else self._reactor.listenUDP
+        options = self._options
+        if isStock(self._reactor):
+            return execute(self._listen, protocol, interface)
+        if options.reusePort:
+            return execute(self._adopted, protocol, interface)
         return execute(
-            opener,
-            self._options.port,
+            self._reactor.listenUDP,
+            options.port,
             protocol,
             interface=interface,
             maxPacketSize=MAXIMUM_DATAGRAM,
         )
 
-    def _shared(
-        self, port: int, protocol: DatagramProtocol, interface: str, maxPacketSize: int
-    ) -> IListeningPort:
+    def _listen(self, protocol: DatagramProtocol, interface: str) -> IListeningPort:
+        options = self._options
+        sock = bindUDP(interface, options.port, options.reusePort)
+        port = UDPPort(sock, protocol, self._reactor, MAXIMUM_DATAGRAM)
+        port.startListening()
+        return port
+
+    def _adopted(self, protocol: DatagramProtocol, interface: str) -> IListeningPort:
         # listenUDP cannot share a port, so the socket is made here.
-        family = socket.AF_INET6 if ":" in interface else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            try:
-                sock.bind((interface, port))
-            except OSError as error:
-                raise CannotListenError(interface, port, error) from None
+        with bindUDP(interface, self._options.port, reusePort=True) as sock:
             opened: IListeningPort = self._reactor.adoptDatagramPort(
-                sock.fileno(), family, protocol, maxPacketSize=maxPacketSize
+                sock.fileno(), sock.family, protocol, maxPacketSize=MAXIMUM_DATAGRAM
             )
             return opened
+
+
+def bindUDP(interface: str, port: int, reusePort: bool) -> socket.socket:
+    """
+    Make a socket that is bound.
+
+    Args:
+        interface: The address; empty for every IPv4 address.
+        port: The port; 0 lets the system choose.
+        reusePort: Share the port with other processes.
+
+    Returns:
+        The socket, not blocking.
+
+    Raises:
+        CannotListenError: It cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in interface else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        if reusePort:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(socketAddress(interface, port))
+    except OSError as error:
+        sock.close()
+        raise CannotListenError(interface, port, error) from None
+    return sock

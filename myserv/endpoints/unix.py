@@ -16,20 +16,21 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from attrs import frozen
-from twisted.internet import tcp as twistedTCP
-from twisted.internet import unix as twistedUNIX
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import DatagramProtocol
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from myserv.endpoints.accepting import AcceptingPort
+from myserv.endpoints.prompt import UNIXTransport
+from myserv.endpoints.receiving import UNIXDatagramPort
 from myserv.endpoints.tcp import BACKLOG, MAXIMUM_BACKLOG
 from myserv.interfaces import IDatagramServerEndpoint, IPeerCredentials
 from myserv.options.declare import option
@@ -151,7 +152,7 @@ class UNIXDatagramEndpoint:
     def _listen(self, protocol: DatagramProtocol) -> IListeningPort:
         options = self._options
         file = SocketFile(socket.SOCK_DGRAM, options.address, options.mode, options.lockfile)
-        port = DatagramPort(file.socket, protocol, self._reactor, file.remove)
+        port = UNIXDatagramPort(file.socket, protocol, self._reactor, MAXIMUM_DATAGRAM, file.remove)
         port.startListening()
         return port
 
@@ -272,7 +273,7 @@ class PeerCredentials:
     gid: int
 
 
-class StreamTransport(twistedUNIX.Server):
+class StreamTransport(UNIXTransport):
     """
     One connection over a UNIX socket.
     """
@@ -286,88 +287,23 @@ class StreamTransport(twistedUNIX.Server):
         return PeerCredentials(*_UCRED.unpack(raw))
 
 
-class StreamPort(twistedUNIX.Port):
+class StreamPort(AcceptingPort):
     """
     A port around a UNIX socket that is listening already.
     """
 
+    kind = "UNIX"
     transport = StreamTransport
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        factory: IProtocolFactory,
-        reactor: Any,
-        closed: Callable[[], None] = lambda: None,
-    ) -> None:
-        """
-        Args:
-            sock: The socket.
-            factory: Builds the protocols.
-            reactor: Watches the socket.
-            closed: Called when the port closes.
-        """
-        super().__init__(sock.getsockname(), factory, reactor=reactor)
-        self._listening = sock
-        self._closed = closed
+    def _describe(self) -> str:
+        return repr(self.socket.getsockname())
 
-    def startListening(self) -> None:
-        """
-        Let the reactor watch the socket.
-        """
-        # What the parent does, less binding and changing the file's mode.
-        twistedTCP._reservedFD.reserve()
-        self.factory.doStart()  # type: ignore[union-attr]
-        self.connected = True
-        # Shutting down would end the socket for whoever else holds it, too.
-        self._shouldShutdown = False
-        self.socket = self._listening
-        self.fileno = self.socket.fileno  # type: ignore[method-assign]
-        self.numberAccepts = 100
-        self.startReading()
+    def _prepare(self) -> None:
+        # There is no TCP to be told anything.
+        pass
 
-    def connectionLost(self, reason: Failure) -> None:
+    def buildAddress(self, address: Any) -> UNIXAddress:
         """
-        The port is closed.
+        Make an address for protocols of one of the system's.
         """
-        self._closed()
-        # Not the parent's, which removes the file whosever it is.
-        twistedTCP.Port.connectionLost(self, reason)
-
-
-class DatagramPort(twistedUNIX.DatagramPort):
-    """
-    A port around a UNIX datagram socket that is bound already.
-    """
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        protocol: DatagramProtocol,
-        reactor: Any,
-        closed: Callable[[], None] = lambda: None,
-    ) -> None:
-        """
-        Args:
-            sock: The socket.
-            protocol: Receives the datagrams.
-            reactor: Watches the socket.
-            closed: Called when the port closes.
-        """
-        super().__init__(
-            sock.getsockname(), protocol, maxPacketSize=MAXIMUM_DATAGRAM, reactor=reactor
-        )
-        self._bound = sock
-        self._closed = closed
-
-    def _bindSocket(self) -> None:
-        self.connected = 1
-        self.socket = self._bound
-        self.fileno = self.socket.fileno  # type: ignore[method-assign]
-
-    def connectionLost(self, reason: Failure | None = None) -> None:
-        """
-        The port is closed.
-        """
-        self._closed()
-        super().connectionLost(reason)
+        return UNIXAddress(address or None)

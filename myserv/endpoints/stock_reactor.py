@@ -1,0 +1,18 @@
+"""
+Whether a reactor is one of Twisted's, and our own ports may stand in for its.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.posixbase import PosixReactorBase
+
+
+def isStock(reactor: Any) -> bool:
+    """
+    Say whether a reactor opens TCP ports as Twisted's own reactors do.
+
+    One that brings its own ports, a native one or a test's, is asked for them.
+    """
+    return getattr(type(reactor), "listenTCP", None) is PosixReactorBase.listenTCP
