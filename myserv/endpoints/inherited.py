@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any, Final, cast
 
 from attrs import frozen
@@ -32,6 +32,12 @@ from myserv.options.declare import option
 
 _MAXIMUM_DESCRIPTOR: Final = 2**31 - 1
 """It is an int of C's."""
+
+MAXIMUM_SOCKETS: Final = 2**16
+"""Sockets handed over to one process: more than there are ports."""
+
+UNNAMED: Final = "unknown"
+"""What sd_listen_fds_with_names(3) calls a socket without a name."""
 
 
 class SocketType(enum.Enum):
@@ -108,6 +114,28 @@ def openDatagramSystemd(reactor: Any, options: SystemdOptions) -> IDatagramServe
     Make the endpoint of C{systemd:} with C{type=DGRAM}.
     """
     return InheritedDatagramEndpoint(reactor, lambda: _find(options), options.domain)
+
+
+def nameSockets(environ: MutableMapping[str, str], pid: int) -> None:
+    """
+    Give a name to each socket that systemd, or who plays it, handed over without one.
+
+    Twisted takes none otherwise, though names are optional (sd_listen_fds(3)).
+
+    Args:
+        environ: The environment; C{LISTEN_FDNAMES} in it is completed.
+        pid: This process, which the sockets may not be for.
+    """
+    count = environ.get("LISTEN_FDS", "")
+    if environ.get("LISTEN_PID") == str(pid) and count.isdecimal():
+        names = list(filter(None, environ.get("LISTEN_FDNAMES", "").split(":")))
+        missing = min(int(count), MAXIMUM_SOCKETS) - len(names)
+        if missing > 0:
+            environ["LISTEN_FDNAMES"] = ":".join(names + [UNNAMED] * missing)
+
+
+# Now, because Twisted looks when its own parsers are imported, and never again.
+nameSockets(os.environ, os.getpid())
 
 
 def _handedOver() -> ListenFDs:

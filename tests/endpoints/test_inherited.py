@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -56,6 +57,28 @@ def test_theFamilyMayBeLeftOut(handOver: HandOver, text: str, descriptor: int) -
     place = parseEndpoint(text).place
     assert isinstance(place, Place)
     assert inherited._find(place.options) == descriptor
+
+
+@pytest.mark.parametrize(
+    ("environ", "names"),
+    [
+        ({"LISTEN_PID": "7", "LISTEN_FDS": "2"}, "unknown:unknown"),
+        ({"LISTEN_PID": "7", "LISTEN_FDS": "2", "LISTEN_FDNAMES": ""}, "unknown:unknown"),
+        ({"LISTEN_PID": "7", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "web"}, "web:unknown"),
+        ({"LISTEN_PID": "7", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "web:dns"}, "web:dns"),
+        ({"LISTEN_PID": "7", "LISTEN_FDS": "0"}, None),
+        ({"LISTEN_PID": "7", "LISTEN_FDS": "x"}, None),
+        ({"LISTEN_PID": "8", "LISTEN_FDS": "2"}, None),
+        ({"LISTEN_FDS": "2"}, None),
+        ({}, None),
+    ],
+)
+def test_socketsWithoutNames(environ: dict[str, str], names: str | None) -> None:
+    """Names are optional to systemd, and not to Twisted: a socket has one, then."""
+    inherited.nameSockets(environ, 7)
+    assert environ.get("LISTEN_FDNAMES") == names
+    handed = ListenFDs.fromEnvironment({**environ, "LISTEN_PID": str(os.getpid())})
+    assert len(handed.inheritedDescriptors()) == (2 if names else 0)
 
 
 @pytest.mark.parametrize("kind", ["STREAM", "DGRAM"])
