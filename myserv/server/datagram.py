@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from twisted.internet import udp
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.error import MessageLengthError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
@@ -22,6 +21,7 @@ from zope.interface import implementer
 
 from myserv.admission.service import Admission
 from myserv.endpoints.drops import Drops
+from myserv.endpoints.receiving import ReceivingPort
 from myserv.events import Event, Peer, ProtocolRaised
 from myserv.interfaces import (
     IDatagramServerEndpoint,
@@ -43,6 +43,9 @@ from myserv.server.reflection import (
 )
 from myserv.server.shedding import Shedding
 from myserv.server.sources import SourceRules
+
+_CHECKING_WRITES: Final = (udp.Port.write, ReceivingPort.write)
+"""Of ports whose sockets can be sent through directly."""
 
 AMPLIFIES: Final = "it would be more than "
 """How the reason begins for which an answer to an unproved address is dropped."""
@@ -276,9 +279,9 @@ class DatagramChannel(DatagramProtocol):
         """
         self._port = transport
         self._send = self._answer = transport.write
-        if getattr(type(transport), "write", None) is udp.Port.write:
-            # Most of what it does is to look whether an address is one, and an
-            # answer goes to where the kernel said that something came from.
+        if getattr(type(transport), "write", None) in _CHECKING_WRITES:
+            # Most of what they do is to look at an address, and an answer goes to
+            # where the kernel said that something came from.
             self._answer = transport.socket.sendto
         self._connected = False
         super().makeConnection(transport)
@@ -400,32 +403,54 @@ class DatagramChannel(DatagramProtocol):
         size = len(packet)
         limit = self._amplification
         if limit is not None and addr is limit.source:
-            account: Account | None = limit.account
-            send = self._answer
-        else:
-            if not addr and not self._connected:
-                self.countDropped("the sender left no address to answer to", addr)
-                return
-            account = None if limit is None else self._accountOf(addr, size)
-            send = self._send
-        if account is not None:
+            account = limit.account
             cost = size + account.headers
             if account.credit < cost:
                 self._tooMuch(account, addr)
                 return
             account.credit -= cost
+            try:
+                self._answer(packet, addr)
+            except OSError as error:
+                self._answerFailed(error, packet, addr)
+            else:
+                self.datagramsSent += 1
+                self.bytesSent += size
+        elif addr or self._connected:
+            if self._spend(addr, size):
+                self._sendThrough(packet, addr)
+        else:
+            self.countDropped("the sender left no address to answer to", addr)
+
+    def _answerFailed(self, error: OSError, packet: bytes, addr: Any) -> None:
+        if self._answer is self._send:
+            self._unsent(error, addr)
+        else:
+            # What is to be done about it, the port knows.
+            self._sendThrough(packet, addr)
+
+    def _sendThrough(self, packet: bytes, addr: Any) -> None:
         try:
-            send(packet, addr)
+            self._send(packet, addr)
         except OSError as error:
             self._unsent(error, addr)
         else:
             self.datagramsSent += 1
-            self.bytesSent += size
+            self.bytesSent += len(packet)
 
     def _unsent(self, error: OSError, addr: Any) -> None:
-        if error.errno == errno.EMSGSIZE:
-            raise MessageLengthError("message too long") from error
         self.countDropped(f"it could not be sent: {error.strerror}", addr)
+
+    def _spend(self, addr: Any, size: int) -> bool:
+        account = None if self._amplification is None else self._accountOf(addr, size)
+        if account is None:
+            return True
+        cost = size + account.headers
+        if account.credit < cost:
+            self._tooMuch(account, addr)
+            return False
+        account.credit -= cost
+        return True
 
     def _accountOf(self, addr: Any, size: int) -> Account | None:
         amplification = self._amplification

@@ -474,6 +474,9 @@ class StockSocket:
         self.sent.append((data, address))
         return len(data)
 
+    def refuse(self, data: bytes, address: Any) -> int:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
     def send(self, data: bytes) -> int:
         return self.sendto(data, None)
 
@@ -504,7 +507,7 @@ class TestStockPort:
 
     @pytest.mark.parametrize("reachable", [True, False])
     def test_errors(self, reachable: bool) -> None:
-        """One too large is the protocol's mistake; others are counted."""
+        """The port knows: one too large is the protocol's mistake; others are counted."""
         stage, channel, sock = self.open()
         number = errno.EMSGSIZE if reachable else errno.ENETUNREACH
         sock.error = OSError(number, os.strerror(number))
@@ -512,6 +515,14 @@ class TestStockPort:
         raised = [type(each.failure.value) for each in stage.observer.ofType(ProtocolRaised)]
         assert raised == ([MessageLengthError] if reachable else [])
         assert len(channel.drops.total) == (not reachable)
+
+    def test_again(self) -> None:
+        """What the port does about it may well be to send it."""
+        _, channel, sock = self.open()
+        channel._answer = channel._answer.__self__.refuse
+        channel.datagramReceived(b"hello", ("192.0.2.1", 50000))
+        assert sock.sent == [(b"hello", ("192.0.2.1", 50000))]
+        assert (channel.datagramsSent, channel.bytesSent) == (1, 5)
 
     def test_connected(self) -> None:
         """A connected port needs to know."""
