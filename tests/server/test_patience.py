@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.protocol import Protocol
 
 from myserv.events import ConnectionCut, ConnectionEnded, Offence, PeerPenalized
-from myserv.limits import Limits, structureLimits
+from myserv.limits import NO_DEADLINES, Limits, structureLimits
 from myserv.plugin import ProtocolPlugin
 from myserv.server.deadlines import TICK
 from myserv.server.patience import LOOKS, RATE_WINDOW
@@ -59,15 +59,15 @@ class Stage:
 
 
 def _nothingBut(limits: Mapping[str, object]) -> Mapping[str, object]:
-    off = {key: "0s" for key in ("firstByte", "idle", "lifetime", "establish", "writeTimeout")}
-    return {**off, **limits}
+    return {**NO_DEADLINES, **limits}
 
 
 def test_defaults() -> None:
     """The documented defaults."""
     limits = Limits()
-    assert (limits.firstByte, limits.idle, limits.lifetime, limits.establish) == (60, 600, 0, 0)
-    assert (limits.writeTimeout, limits.maxUnsent, limits.minimumRate) == (60, 1 << 26, 0)
+    deadlines = [limits.firstByte, limits.idle, limits.lifetime, limits.establish]
+    assert [*map(float, deadlines), float(limits.writeTimeout)] == [60, 600, 0, 0, 60]
+    assert [int(limits.maxUnsent), int(limits.minimumRate)] == [1 << 26, 0]
 
 
 def test_off() -> None:
