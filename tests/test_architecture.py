@@ -111,6 +111,19 @@ VIOLATIONS = [
         "myserv.plugin -> twisted",
     ),
     Violation(
+        "reactor",
+        "server.planted",
+        "import myserv.reactor.core",
+        "myserv.server.planted -> myserv.reactor.core",
+    ),
+    Violation(
+        "rooms",
+        "admission.planted",
+        "import myserv.config.planted",
+        "myserv.admission.planted -> myserv.config.planted",
+        imported=("config.planted",),
+    ),
+    Violation(
         "plugins",
         "server.planted",
         "import myserv.protocols.planted.plugin",

@@ -21,15 +21,18 @@ from myserv.testing import MemoryServer, hostPlugin
 
 
 def host(**limits: object) -> MemoryServer:
+    """Serve echo with limits."""
     return hostPlugin(echo, limits=limits)
 
 
 def connected(server: MemoryServer) -> int:
+    """How many connections there are."""
     assert server.streamListener is not None
     return len(server.streamListener.connections)
 
 
 def refusals(server: MemoryServer) -> int:
+    """How many arrivals were refused."""
     return len(server.observer.ofType(ConnectionRefused))
 
 
