@@ -17,9 +17,7 @@ from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
-from twisted.python import usage
 from twisted.python.failure import Failure
-from twisted.scripts._twistd_unix import ServerOptions
 
 from myserv.config.document import Document, readDocument
 from myserv.config.model import readConfig
@@ -31,6 +29,7 @@ from myserv.tap.hangup import HANG_UP
 from myserv.tap.log import ServerLog
 from myserv.tap.mistakes import refusing, sayOnTerminal
 from myserv.tap.notify import Notifier
+from myserv.tap.program import inheritedBySystemd, readFlags
 from myserv.tap.server import exitWithFailure, serveFile
 from myserv.tap.stopping import SIGNALS, STOPPING
 from myserv.workers.blueprint import Blueprint, packBlueprint, unpackBlueprint
@@ -130,52 +129,6 @@ def superviseAgain(path: str | Path, state: Mapping[str, Any], directory: str) -
     server = supervise(path, unpackBlueprint(state["next"]), directory)
     server.state = state
     return server
-
-
-class TwistdFlags(ServerOptions):
-    """
-    twistd's own flags, for whoever was not asked when they were read.
-    """
-
-    subCommands = ()
-
-    def opt_reactor(self, name: str) -> None:
-        """Which reactor to use"""
-        self["reactor"] = name
-
-    opt_r = opt_reactor
-
-    def opt_spew(self) -> None:
-        """Print everything that happens"""
-
-    def opt_debug(self) -> None:
-        """Run in Python's debugger"""
-        self["debug"] = True
-
-    opt_b = opt_debug
-
-    def parseArgs(self, *words: str) -> None:
-        """
-        Leave the command alone.
-        """
-
-
-def readFlags(arguments: list[str]) -> dict[str, Any] | None:
-    """
-    Read twistd's flags.
-
-    Args:
-        arguments: Those of the process.
-
-    Returns:
-        They; C{None} when it is not twistd that runs.
-    """
-    flags = TwistdFlags()
-    try:
-        flags.parseOptions(arguments)
-    except (usage.UsageError, SystemExit):
-        return None
-    return dict(flags)
 
 
 class SupervisedServer(Service):
@@ -377,25 +330,3 @@ class SupervisedServer(Service):
         if given:
             return f"it has no rights any more to start as it did (--{given[0]})"
         return None
-
-
-def inheritedBySystemd() -> tuple[dict[str, str], list[int]]:
-    """
-    Say again what systemd said when it started this process.
-
-    Returns:
-        The environment, and the sockets it speaks of.
-    """
-    # Twisted has taken them out of the environment.
-    from twisted.plugins.twisted_core import systemdEndpointParser
-
-    handed = systemdEndpointParser._sddaemon
-    descriptors = handed.inheritedDescriptors()
-    if not descriptors:
-        return {}, []
-    names = {number: name for name, number in handed.inheritedNamedDescriptors().items()}
-    return {
-        "LISTEN_PID": str(os.getpid()),
-        "LISTEN_FDS": str(len(descriptors)),
-        "LISTEN_FDNAMES": ":".join(names.get(each, "unknown") for each in descriptors),
-    }, list(descriptors)

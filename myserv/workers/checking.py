@@ -33,7 +33,18 @@ def _request(path: str, text: str, modules: Sequence[str]) -> bytes:
     return json.dumps(request).encode()
 
 
-def _readAnswer(path: str, answer: bytes, errors: bytes = b"") -> Blueprint:
+def readAnswer(path: str, answer: bytes, errors: bytes = b"") -> Blueprint:
+    """
+    Read what a check answered.
+
+    Args:
+        path: The file that was checked.
+        answer: What it said.
+        errors: What it said on standard error.
+
+    Raises:
+        ConfigurationError: The file cannot be served, or there is no answer.
+    """
     try:
         values: Mapping[str, Any] = json.loads(answer)
         if "problems" in values:
@@ -76,7 +87,7 @@ def checkNow(
         raise _tooLong(path, timeLimit) from None
     except OSError as error:
         raise _cannotRun(path, error) from None
-    return _readAnswer(path, done.stdout)
+    return readAnswer(path, done.stdout)
 
 
 def _tooLong(path: str, timeLimit: float) -> ConfigurationError:
@@ -150,7 +161,7 @@ class _Checking(ProcessProtocol):
             return
         self._timer.cancel()
         try:
-            blueprint = _readAnswer(self._path, bytes(self._answer), self._errors)
+            blueprint = readAnswer(self._path, bytes(self._answer), self._errors)
         except ConfigurationError as error:
             self.done.errback(error)
         else:

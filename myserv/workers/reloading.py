@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from myserv.config.document import MAXIMUM_DOCUMENT_BYTES
 from myserv.errors import ConfigurationError, FileError, Problem
@@ -17,6 +19,8 @@ from myserv.options.files import readFile
 from myserv.workers.blueprint import Blueprint
 from myserv.workers.generation import GenerationFailed
 from myserv.workers.supervisor import Supervisor
+
+_log = Logger()
 
 
 def readText(path: str | Path) -> str:
@@ -93,14 +97,15 @@ class Reloader:
             self._isAskedAgain = False
             self.reload()
 
-    def _refused(self, failure: Any) -> None:
+    def _refused(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, ConfigurationError):
             reasons = tuple(str(each) for each in error.problems)
         elif isinstance(error, GenerationFailed):
             reasons = tuple(error.reason.splitlines())
         else:
-            failure.raiseException()
+            _log.failure("the configuration could not be read again", failure)
+            return
         self._emit(ConfigurationRejected(self._supervisor.blueprint.path, reasons))
 
     @property

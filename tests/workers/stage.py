@@ -44,9 +44,9 @@ class WatchingClock(Clock):
         if writer in self.writers:
             self.writers.remove(writer)
 
-    def callFromThread(self, call: Callable[[], None]) -> None:
+    def callFromThread(self, call: Callable[..., None], *arguments: Any) -> None:
         """Call it in the next turn."""
-        self.callLater(0, call)
+        self.callLater(0, call, *arguments)
 
 
 class FakeProcess:
