@@ -58,9 +58,9 @@ class Scale:
 
 FULL: Final = Scale(
     {
-        Weight.JUDGED: Pace(turns=3, seconds=0.8, rounds=3),
+        Weight.JUDGED: Pace(turns=3, seconds=0.7, rounds=3),
         Weight.GLIMPSED: Pace(turns=1, seconds=0.4, rounds=3),
-        Weight.PAIRED: Pace(turns=5, seconds=0.8, rounds=3),
+        Weight.PAIRED: Pace(turns=5, seconds=0.6, rounds=3),
         Weight.ONCE: Pace(turns=1, seconds=0.0, rounds=2),
     },
     warmup=0.15,

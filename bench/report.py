@@ -30,6 +30,9 @@ from bench.targets import TIMES, Verdict, judge
 SATURATED: Final = 0.9
 """The part of its core from which on a load generator may be what limits a server."""
 
+NOISY: Final = 0.05
+"""The part of the machine from which on others are what is measured."""
+
 PLOT: Final = "../docs/discussion/speed.svg"
 """Seen from bench/RESULTS.md."""
 
@@ -117,7 +120,8 @@ class Report:
                     yield f"{family.upper()} echo, {peer} {TIMES} size: {what}", rows
 
     def _remarks(self) -> list[str]:
-        remarks = [f"Others used {self.neighbours:.0%} of the machine meanwhile."]
+        enough = " That is too much to rely on any of this." if self.neighbours > NOISY else ""
+        remarks = [f"Others used {self.neighbours:.0%} of the machine meanwhile.{enough}"]
         remarks += [f"{name} is not measured: {why}." for name, why in self.missing.items()]
         remarks += _failures(self.outcomes)
         if self.loadIsShared and any(WORKERS in each.samples for each in self.outcomes):

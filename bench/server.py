@@ -75,9 +75,12 @@ class Server:
         sizes = (Path(f"/proc/{pid}/statm").read_text().split()[1] for pid in self.pids())
         return sum(int(size) * _PAGE for size in sizes)
 
-    def settle(self) -> None:
+    def settle(self, look: float = 0.1) -> None:
         """
         Wait until it has nothing left to do.
+
+        Args:
+            look: Seconds in which it does nothing.
 
         Raises:
             BenchError: It stays busy.
@@ -85,8 +88,8 @@ class Server:
         deadline = time.monotonic() + SETTLE_TIMEOUT
         while time.monotonic() < deadline:
             before = self._cpu()
-            time.sleep(0.1)
-            if self._cpu() - before < 0.001:
+            time.sleep(look)
+            if self._cpu() - before < look / 100:
                 return
         raise BenchError("the server stays busy with nothing to do")
 

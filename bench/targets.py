@@ -54,6 +54,8 @@ class Unit(enum.Enum):
         """
         How far apart two figures are.
         """
+        if self is Unit.RATIO:
+            return f"{gap:.3f}{TIMES}"
         return self.write(gap + 1 if self is Unit.OVERHEAD else gap, sign=False)
 
 

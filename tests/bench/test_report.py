@@ -69,9 +69,9 @@ def test_promises_that_are_kept_and_broken() -> None:
     verdicts = judge([measured], {})
     words = {each.target.baseline: (each.isMet, each.words()[2]) for each in verdicts}
     assert words == {
-        TWISTED: (True, "met by 0.02×"),
-        UVLOOP: (False, "MISSED by 0.10×"),
-        C: (True, "met by 0.15×"),
+        TWISTED: (True, "met by 0.020×"),
+        UVLOOP: (False, "MISSED by 0.100×"),
+        C: (True, "met by 0.150×"),
     }
 
 
