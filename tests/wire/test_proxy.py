@@ -125,7 +125,8 @@ class Front:
     def serve(self, endpoint: str) -> ServerProcess:
         """Start twistd, and wait until it serves."""
         self.server = self._processes.start(
-            *("twistd", "--pidfile=", "-n", "myserv", "report:Report", "--listen", endpoint)
+            *("twistd", "--pidfile=", "-n", "myserv", "report:Report"),
+            *("--log-connections", "--listen", endpoint),
         ).serving()
         return self.server
 

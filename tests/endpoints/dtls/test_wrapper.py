@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from myserv.errors import EndpointError
 from myserv.interfaces import IDatagramWrapper
 from myserv.testing import MemoryDatagramEndpoint, SteppedReactor
 from tests.endpoints.certificates import issue
-from tests.endpoints.dtls.stage import Echo
+from tests.endpoints.dtls.openssl_clock import opensslClock
+from tests.endpoints.dtls.stage import Client, Echo
 
 
 def test_interface() -> None:
@@ -62,14 +64,26 @@ def test_outsideOfAServer(tmp_path: Path) -> None:
     """An endpoint alone serves, too."""
     file = issue("localhost", "localhost").write(tmp_path)
     reactor = SteppedReactor()
+    reactor.rightNow = epoch = float(int(time.time()))
     place = MemoryDatagramEndpoint(reactor)
     endpoint = parseEndpoint(f"dtls:cert={file}:udp:0").openDatagram(reactor)
     endpoint.place = place
     echo = Echo()
     ports: list[object] = []
     endpoint.listen(echo).addBoth(ports.append)
-    assert isinstance(echo.transport, DTLSLayer)
-    echo.transport.stopListening()
+    layer = echo.transport
+    assert isinstance(layer, DTLSLayer)
+    with opensslClock(lambda: reactor.seconds() - epoch):
+        client = Client(place.peer())
+        client.begin()
+        while not client.isOpen:
+            reactor.settle()
+            client.pump()
+        reactor.settle()
+        assert layer.associations == 1
+        layer.drainRequested(0)
+        assert layer.associations == 0
+    layer.stopListening()
     reactor.settle()
     assert echo.transport is None
     assert reactor.getDelayedCalls() == []

@@ -897,6 +897,20 @@ def test_withinTLS(tmp_path: Path) -> None:
 # --- outside of a server ----------------------------------------------------------------
 
 
+def test_aTransportThatIsAProducer() -> None:
+    """Whoever consumes what the peer sends may have had enough."""
+    protocols = Protocols(Echo)
+    options = ProxyOptions(("192.0.2.1",), Duration(1))
+    factory = ProxyFactory(BareContext(SteppedReactor(), ""), protocols, options)
+    layer = factory.buildProtocol(ipv4("192.0.2.1"))
+    wire = StringTransport()
+    layer.makeConnection(wire)
+    layer.dataReceived(LINE)
+    protocols.built[0].transport.stopProducing()
+    assert wire.disconnecting
+    layer.connectionLost()
+
+
 def test_aTransportThatCannotAbort() -> None:
     """Standard input and output: whoever is there is not trusted, and is told goodbye."""
 

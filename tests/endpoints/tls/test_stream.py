@@ -445,8 +445,8 @@ def test_truncationUnderAProducer(streaming: bool, cert: Path) -> None:
         assert isinstance(stage.protocol.reason, ConnectionLost)
 
 
-def test_truncationOfATransportWithoutHalves(cert: Path) -> None:
-    """Some transports tell of the end of both halves only."""
+def outsideOfAServer(cert: Path) -> tuple[Any, Logged, StringTransport, SSL.Connection]:
+    """One connection without a server's around it: layer, protocol, transport, client."""
     built: list[Logged] = []
 
     def build() -> Logged:
@@ -472,12 +472,39 @@ def test_truncationOfATransportWithoutHalves(cert: Path) -> None:
             wire.clear()
     layer.dataReceived(client.bio_read(65536))
     wire.clear()
+    return layer, built[0], wire, client
+
+
+def test_truncationOfATransportWithoutHalves(cert: Path) -> None:
+    """Some transports tell of the end of both halves only."""
+    layer, protocol, wire, client = outsideOfAServer(cert)
     client.send(b"hello")
     layer.dataReceived(client.bio_read(65536))
     assert wire.value()
     layer.connectionLost()
-    assert built[0].log == ["made", "lost"]
-    assert isinstance(built[0].reason, ConnectionLost)
+    assert protocol.log == ["made", "lost"]
+    assert isinstance(protocol.reason, ConnectionLost)
+
+
+def test_brokenWithoutAProducer(cert: Path) -> None:
+    """The transport is closed, with an alert."""
+    layer, protocol, wire, _ = outsideOfAServer(cert)
+    layer.dataReceived(b"\x17\x03\x03\x00\x20" + bytes(32))
+    assert wire.value()
+    assert wire.disconnecting
+    layer.connectionLost()
+    assert isinstance(protocol.reason, ConnectionLost)
+
+
+def test_twoProducers(cert: Path) -> None:
+    """Are refused as on any transport, and the first is kept."""
+    layer, _, wire, _ = outsideOfAServer(cert)
+    first = Push(layer)
+    layer.registerProducer(first, True)
+    with pytest.raises(RuntimeError):
+        layer.registerProducer(Push(layer), True)
+    assert wire.producer is first
+    layer.connectionLost()
 
 
 def test_weClose(cert: Path) -> None:

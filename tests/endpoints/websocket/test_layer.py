@@ -1085,6 +1085,14 @@ class TestWithoutAServer:
         layer.loseConnection()
         layer.connectionLost()
 
+    def test_stopProducing(self) -> None:
+        """Whoever consumes what the peer sends has had enough."""
+        protocol, wire, _ = self.open(Echo)
+        layer = protocol.transport
+        layer.stopProducing()
+        assert wire.value() == b"\x88\x02\x03\xe8"
+        layer.connectionLost()
+
     def test_closedBeforeTheRequest(self) -> None:
         """By whoever holds it."""
         reactor = MemoryReactorClock()
