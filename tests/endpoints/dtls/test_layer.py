@@ -630,6 +630,20 @@ class TestEnd:
             assert client.received == [b"goodbye"]
             assert client.isClosed
 
+    def test_lostInTheMidstOfADatagram(self, tmp_path: Path) -> None:
+        """What it holds beside is not handed on any more."""
+
+        class Impatient(Echo):
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                super().datagramReceived(datagram, addr)
+                stage.layer.peerLost(addr)
+
+        with staged(tmp_path, Impatient()) as stage:
+            client = stage.connected(ADDRESS)
+            client.peer.sendDatagram(client.encrypt(b"one") + client.encrypt(b"two"))
+            stage.settle()
+            assert stage.protocol.received == [(b"one", ADDRESS)]
+
     def test_aGoodbyeToALostPeer(self, tmp_path: Path) -> None:
         """Is dropped without a word, unlike what is written to others that are not there."""
 

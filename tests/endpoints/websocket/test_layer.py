@@ -1085,6 +1085,21 @@ class TestWithoutAServer:
         layer.loseConnection()
         layer.connectionLost()
 
+    def test_producers(self) -> None:
+        """There may be one at a time."""
+        protocol, wire, _ = self.open(Echo)
+        layer = protocol.transport
+        Producer(layer, 5, False)
+        outflow: Any = wire.producer
+        with pytest.raises(RuntimeError):
+            Producer(layer, 5, False)
+        layer.unregisterProducer()
+        # It may have been on its way when the last one finished.
+        outflow.pauseProducing()
+        outflow.resumeProducing()
+        assert Producer(layer, 1, True).stopped
+        layer.connectionLost()
+
     def test_stopProducing(self) -> None:
         """Whoever consumes what the peer sends has had enough."""
         protocol, wire, _ = self.open(Echo)
