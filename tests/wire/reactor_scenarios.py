@@ -36,7 +36,7 @@ from twisted.internet.error import (
     UnsupportedAddressFamily,
     UserError,
 )
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IFileDescriptorReceiver, IHalfCloseableProtocol
 from twisted.internet.protocol import (
     ClientFactory,
     DatagramProtocol,
@@ -784,6 +784,38 @@ async def passesDescriptors(reactor: Any) -> None:
     assert adopted.built[0].lost.check(FileDescriptorOverrun)
     for each in (ours, theirs, sock):
         each.close()
+    await port.stopListening()
+
+
+@implementer(IFileDescriptorReceiver)
+class Receiver(Recorder):
+    """Takes descriptors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.descriptors: list[int] = []
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        self.descriptors.append(descriptor)
+
+
+async def takesDescriptors(reactor: Any) -> None:
+    """A protocol that takes descriptors gets them, accepted or adopted."""
+    path = str(Path(tempfile.mkdtemp()) / "s")
+    factory = Builder(Receiver)
+    port = reactor.listenUNIX(path, factory)
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(path)
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
+    for each in (sock, theirs):
+        socket.send_fds(each, [b"x"], [0])
+    await until(reactor, lambda: [len(each.descriptors) for each in factory.built] == [1, 1])
+    for each in (ours, theirs, sock):
+        each.close()
+    await until(reactor, lambda: all(each.lost for each in factory.built))
+    for receiver in factory.built:
+        os.close(receiver.descriptors[0])
     await port.stopListening()
 
 
