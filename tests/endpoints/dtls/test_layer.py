@@ -636,9 +636,12 @@ class TestEnd:
         class Impatient(Echo):
             def datagramReceived(self, datagram: bytes, addr: Any) -> None:
                 super().datagramReceived(datagram, addr)
-                stage.layer.peerLost(addr)
+                self.layer.peerLost(addr)
+
+            layer: Any = None
 
         with staged(tmp_path, Impatient()) as stage:
+            stage.protocol.layer = stage.layer
             client = stage.connected(ADDRESS)
             client.peer.sendDatagram(client.encrypt(b"one") + client.encrypt(b"two"))
             stage.settle()
