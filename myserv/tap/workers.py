@@ -23,6 +23,7 @@ from myserv.config.document import Document, readDocument
 from myserv.config.model import readConfig
 from myserv.errors import ConfigurationError, Problem
 from myserv.observe.observers import Observers
+from myserv.server.descriptors import raiseDescriptorLimit
 from myserv.server.listener import State
 from myserv.server.statistics import ListenerStatistics, ServiceStatistics
 from myserv.tap.hangup import HANG_UP
@@ -102,6 +103,8 @@ def supervise(path: str | Path, blueprint: Blueprint, directory: str) -> Supervi
     # Not before: twistd --reactor may still have had another to install.
     from twisted.internet import reactor
 
+    # Each worker takes several.
+    raiseDescriptorLimit()
     observers = Observers()
     log = ServerLog(observers, reactor, connections=False)
     flags = readFlags(sys.argv[1:])
@@ -170,7 +173,7 @@ class SupervisedServer(Service):
         self._reloader = Reloader(
             supervisor,
             file,
-            lambda text: check(reactor, str(file), text, directory, NEEDED),
+            lambda text: check(reactor, supervisor.blueprint.path, text, directory, NEEDED),
             self._upgrade,
             self._reloaded,
         )

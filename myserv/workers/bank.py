@@ -227,9 +227,9 @@ def _keyOf(place: Place, wanted: WantedPlace) -> Key:
         return (name, wanted.place)
     transport = "udp" if name in _DATAGRAM else "tcp"
     interface = checkInterface(options.interface, hostname=transport == "tcp") or "0.0.0.0"  # noqa: S104
-    if options.port == 0:
+    if options.port == 0 or getattr(options, "reusePort", False):
         # Each that asks gets one of its own.
-        return (transport, 0, interface, wanted.service, wanted.index)
+        return (transport, options.port, interface, wanted.service, wanted.index)
     return (transport, options.port, interface)
 
 

@@ -40,6 +40,10 @@ MERCY: Final = 10.0
 """Seconds beyond its drain that a worker has to end."""
 
 
+FULL: Final = 1.0
+"""Seconds until the next try when workers that leave have all of the shared memory."""
+
+
 class State(enum.Enum):
     """Where a generation is in its life."""
 
@@ -115,7 +119,7 @@ class Member:
             self.generation.memberReady(self)
         elif isinstance(message, Deaf):
             self.isDeaf = True
-            self.generation.checkDeaf()
+            self.generation.memberDeaf(self)
 
     def ended(self, reason: str) -> None:
         """
@@ -162,6 +166,7 @@ class Generation:
         self.memory = memory
         self.state = State.STARTING
         self.members: dict[int, Member] = {}
+        self._retired: list[Member] = []
         self.ready: Deferred[None] = Deferred()
         self.deaf: Deferred[None] = Deferred()
         self.gone: Deferred[None] = Deferred()
@@ -174,6 +179,11 @@ class Generation:
     def places(self) -> range:
         """The numbers of its workers."""
         return range(1, self.blueprint.workers + 1)
+
+    @property
+    def everybody(self) -> list[Member]:
+        """Its members, and those that left by themselves and are still there."""
+        return [*self.members.values(), *self._retired]
 
     def start(self) -> None:
         """
@@ -196,7 +206,10 @@ class Generation:
             member = Member(self, each["worker"], each["slot"], now, now)
             member.isReady, member.isDeaf = each["isReady"], each["isDeaf"]
             self.memory.take(member.slot)
-            self.members[member.worker] = member
+            if each["isRetired"]:
+                self._retired.append(member)
+            else:
+                self.members[member.worker] = member
             member.process = self.surroundings.spawner.adopt(member, member.worker, each["process"])
         if self.state is State.SERVING:
             for worker in self.places:
@@ -221,9 +234,10 @@ class Generation:
                     "slot": each.slot,
                     "isReady": each.isReady,
                     "isDeaf": each.isDeaf,
+                    "isRetired": each in self._retired,
                     "process": each.process.describe(),
                 }
-                for each in self.members.values()
+                for each in self.everybody
             ],
         }
 
@@ -232,8 +246,10 @@ class Generation:
         surroundings = self.surroundings
         now = surroundings.reactor.seconds()
         slot = self.memory.take()
-        # There are as many as members.
-        assert slot is not None
+        if slot is None:
+            # Too many that have retired are still there.
+            self._later(worker, FULL)
+            return
         member = Member(self, worker, slot, now, now)
         assignment = surroundings.assign(self, worker, slot)
         try:
@@ -270,11 +286,15 @@ class Generation:
         """
         A worker's process is gone.
         """
-        del self.members[member.worker]
+        isRetired = member in self._retired
+        if isRetired:
+            self._retired.remove(member)
+        else:
+            del self.members[member.worker]
         self.memory.free(member.slot)
         age = self.surroundings.reactor.seconds() - member.started
         wait = None
-        if self.state in (State.STARTING, State.SERVING):
+        if self.state in (State.STARTING, State.SERVING) and not isRetired:
             wait = self._tolerate(member.worker, age, member.reason or reason, member.process.pid)
         else:
             self.surroundings.emit(
@@ -301,6 +321,18 @@ class Generation:
             self.ready.errback(GenerationFailed(reason))
         return wait
 
+    def memberDeaf(self, member: Member) -> None:
+        """
+        A worker has closed its sockets.
+        """
+        if self.state is State.SERVING and self.members.get(member.worker) is member:
+            # Somebody else has told it to go. Its place must not wait for that.
+            del self.members[member.worker]
+            self._retired.append(member)
+            age = self.surroundings.reactor.seconds() - member.started
+            self._later(member.worker, self._backoffs[member.worker].died(age))
+        self.checkDeaf()
+
     def checkDeaf(self) -> None:
         """
         See whether all have closed their sockets.
@@ -308,12 +340,12 @@ class Generation:
         if (
             self.state in (State.DRAINING, State.ENDED)
             and not self.deaf.called
-            and all(each.isDeaf for each in self.members.values())
+            and all(each.isDeaf for each in self.everybody)
         ):
             self.deaf.callback(None)
 
     def _checkGone(self) -> None:
-        if self.state is not State.DRAINING or self.members:
+        if self.state is not State.DRAINING or self.everybody:
             return
         self.state = State.ENDED
         if self._patience is not None and self._patience.active():
@@ -327,7 +359,7 @@ class Generation:
         """
         Tell all of them something.
         """
-        for member in self.members.values():
+        for member in self.everybody:
             member.process.send(message, needed=needed)
 
     def lookAfter(self) -> None:
@@ -335,7 +367,7 @@ class Generation:
         Ask each whether it is there, and end those that are not.
         """
         now = self.surroundings.reactor.seconds()
-        for member in list(self.members.values()):
+        for member in self.everybody:
             limit = SILENCE if member.isReady else START_LIMIT
             if now - member.heard > limit:
                 what = "did not answer for" if member.isReady else "was not ready after"
@@ -372,7 +404,7 @@ class Generation:
         for each in self._waiting.values():
             each.cancel()
         self._waiting.clear()
-        for member in list(self.members.values()):
+        for member in self.everybody:
             member.process.kill()
         self.surroundings.reactor.callLater(0, self._checkGone)
 

@@ -79,7 +79,9 @@ class Worker:
         self._code = 0
         self._penalties: dict[int, float] = {}
         planned = planText(assignment.path, assignment.text)
-        observers = Observers(LogObserver())
+        keys = planned.plan.keys
+        self._lines = LogObserver(connections=keys.logConnections, clock=reactor)
+        observers = Observers(self._lines)
         self._admission = self._admit(planned, observers)
         plans = withSockets(
             planned.plan.services,
@@ -209,6 +211,7 @@ class Worker:
         leaving.addBoth(lambda _: self._reactor.callLater(0, self._stop))
 
     def _stop(self) -> None:
+        self._lines.flush()
         self._channel.close()
         self._log.finish()
         # A signal may have stopped it.

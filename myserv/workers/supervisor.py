@@ -125,7 +125,7 @@ class Supervisor:
         for key, seconds in penalties.penalties:
             self._book.add(key, seconds, now)
         for generation in self._generations:
-            for other in generation.members.values():
+            for other in generation.everybody:
                 if other is not member and other.isReady:
                     other.process.send(penalties, needed=False)
 
@@ -272,7 +272,7 @@ class Supervisor:
         return sum(
             member.connections
             for generation in self._generations
-            for member in generation.members.values()
+            for member in generation.everybody
         )
 
     @property

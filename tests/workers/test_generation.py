@@ -161,6 +161,40 @@ def test_aWorkerThatHangs(stage: Stage) -> None:
     assert ended(stage)[0].reason == "it did not answer for 30 seconds"
 
 
+def test_aWorkerThatSomebodyElseTellsToGo(stage: Stage) -> None:
+    """Its place is taken as soon as it is deaf; it has its time all the same."""
+    first, _ = stage.started()
+    first.owner.received(Deaf())
+    stage.clock.advance(0)
+    third = stage.spawner.processes[2]
+    assert third.assignment
+    assert third.assignment.worker == 1
+    ready(third)
+    packed = stage.supervisor.pack()["generations"][0]["workers"]["members"]
+    assert [each["isRetired"] for each in packed] == [False, False, True]
+    again = Stage()
+    again.supervisor.adopt(stage.supervisor.pack())
+    assert len(again.spawner.processes) == 3
+    first.owner.ended("exit code 0")
+    assert ended(stage) == [WorkerEnded(1, 1, 1000, "exit code 0", True, None)]
+    stage.clock.advance(1)
+    assert len(stage.spawner.processes) == 3
+    # With too many of them there is no slot for another.
+    for _ in range(2):
+        for each in stage.spawner.take(2):
+            each.owner.received(Deaf())
+        stage.clock.advance(0.1)
+    assert len(stage.spawner.processes) == 5
+    stage.spawner.processes[1].owner.ended("exit code 0")
+    stage.clock.advance(1)
+    assert len(stage.spawner.processes) == 6
+    stopping = stage.supervisor.stop()
+    for each in stage.spawner.processes[2:]:
+        assert each.said(Drain) == [Drain()]
+        each.owner.ended("exit code 0")
+    assert stopping.called
+
+
 # --- penalties ---------------------------------------------------------------------
 
 
