@@ -44,7 +44,7 @@ from myserv.interfaces import (
 from myserv.limits import Limits
 from myserv.options.values import Size
 from myserv.server.outflow import GuardedProducer, Outflow
-from myserv.server.patience import Patience
+from myserv.server.patience import LOOKS, Patience
 from myserv.server.refused import RefusedConnection
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Connection:
     isEstablished = False
     tick: int | None = None
     _cutFor: str | None = None
+    _patience: Patience | None = None
     _readingPaused = False
     _readingHeld = False
     _writeEnding = False
@@ -104,7 +105,6 @@ class Connection:
         listener = self._listener
         now = self.started = listener.reactor.seconds()
         self.outflow = Outflow(self, transport)
-        self._patience: Patience | None = Patience(self, now)
         listener.connectionStarted(self)
         if listener.limits.maxUnestablished:
             self.dataReceived = self._receivedUnestablished  # type: ignore[method-assign]
@@ -113,7 +113,8 @@ class Connection:
         if _hearsNothing(self._protocol, transport):
             self._refuse("the protocol takes messages, and this endpoint has no layer of them")
         self._call("makeConnection", self)
-        listener.deadlines.watch(self, self.checkDeadlines(now))
+        if not self.disconnecting and self.tick is None:
+            listener.deadlines.watch(self, now + listener.firstLook)
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -182,7 +183,7 @@ class Connection:
         else:
             self.disconnecting = True
             self.outflow.close()
-            self._lookSoon()
+            self._watchTheEnd()
             self._transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
@@ -256,7 +257,7 @@ class Connection:
             return
         self.disconnecting = True
         self.outflow.close()
-        self._lookSoon()
+        self._watchTheEnd()
         if self._peerEnded or not closesAbruptly(self._transport):
             self._transport.loseConnection()
             return
@@ -384,10 +385,15 @@ class Connection:
 
     def _lookSoon(self) -> None:
         # What waits now may be due long before whatever was to be looked at.
-        if self._patience is not None:
-            listener = self._listener
-            due = listener.reactor.seconds() + self._patience.interval
-            listener.deadlines.advance(self, due)
+        listener = self._listener
+        interval = listener.limits.writeTimeout / LOOKS
+        if interval:
+            listener.deadlines.advance(self, listener.reactor.seconds() + interval)
+
+    def _watchTheEnd(self) -> None:
+        # Otherwise it is looked at already, and soon enough.
+        if self.tick is None and self._protocol is not None:
+            self._lookSoon()
 
     def _writeWhileFull(self, data: bytes) -> None:
         self._writeMore(len(data))
@@ -421,7 +427,11 @@ class Connection:
         """
         Do what is due; see L{myserv.server.deadlines.Watched}.
         """
-        return math.inf if self._patience is None else self._patience.check(now)
+        if self._protocol is None:
+            return math.inf
+        if self._patience is None:
+            self._patience = Patience(self)
+        return self._patience.check(now)
 
     @property
     def limits(self) -> Limits:

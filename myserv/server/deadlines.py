@@ -96,14 +96,6 @@ class Deadlines:
         if not self._count and not self._isChecking:
             self._clear()
 
-    def checkAll(self) -> None:
-        """
-        Look at everything now: other deadlines are in force.
-        """
-        now = self._reactor.seconds()
-        for tick in [*self._ticks]:
-            self._look(tick, [*self._ticks.get(tick, ())], now)
-
     def _look(self, tick: int, them: list[Any], now: float) -> None:
         for watched in them:
             # What was done to one before it may have ended it.

@@ -44,6 +44,7 @@ from myserv.server.connection import Connection
 from myserv.server.deadlines import Deadlines
 from myserv.server.drain import Drain, drainSeconds
 from myserv.server.gate import GateFactory
+from myserv.server.patience import firstLook
 from myserv.server.refused import REFUSED
 from myserv.server.statistics import ListenerStatistics
 
@@ -461,6 +462,7 @@ class StreamListener(Listener):
     @ivar connections: Those that are open now.
     @ivar reportsConnections: Somebody wants to know of each.
     @ivar deadlines: When to look at which of them.
+    @ivar firstLook: Seconds after its start when one is first looked at.
     """
 
     def __init__(
@@ -498,6 +500,7 @@ class StreamListener(Listener):
         self.connections: set[Connection] = set()
         self.reportsConnections = reportsConnections
         self.deadlines = Deadlines(reactor)
+        self.firstLook = firstLook(self.limits)
         self._outermost = wrap(self, ConnectionFactory(self, factory), self._gate)
         self._lastGone: Deferred[None] | None = None
         self._started = 0
@@ -516,7 +519,11 @@ class StreamListener(Listener):
         """
         Other limits are in force.
         """
-        self.deadlines.checkAll()
+        self.firstLook = firstLook(self.limits)
+        now = self.reactor.seconds()
+        # All of them: there may have been nothing to look at before.
+        for connection in list(self.connections):
+            self.deadlines.watch(connection, connection.checkDeadlines(now))
 
     def _gate(self, factory: IProtocolFactory) -> IProtocolFactory:
         return GateFactory(self, self.admission, factory)

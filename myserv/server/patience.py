@@ -12,6 +12,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from myserv.events import Offence
+from myserv.limits import Limits
 from myserv.options.values import Duration
 from myserv.server.progress import bytesTaken
 
@@ -26,9 +27,23 @@ RATE_WINDOW: Final = 10.0
 to be sent again a few times (RFC 6298)."""
 
 
+def firstLook(limits: Limits) -> float:
+    """
+    Say how long a connection may be left alone from its start.
+
+    Returns:
+        Seconds; infinity: for ever.
+    """
+    rate = RATE_WINDOW if limits.minimumRate else 0.0
+    dues = (limits.firstByte, limits.idle / LOOKS, limits.lifetime, limits.establish, rate)
+    return min((due for due in dues if due), default=math.inf)
+
+
 class Patience:
     """
     The deadlines of one connection.
+
+    Made when they are first looked at: most connections are gone by then.
     """
 
     __slots__ = (
@@ -41,20 +56,15 @@ class Patience:
         "_windowPassed",
     )
 
-    def __init__(self, connection: Connection, now: float) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._started = now
+        started = self._started = connection.started
         self._passed = 0
         self._taken: int | None = 0
         #: When something was last seen to have passed.
-        self._alive = now
-        self._window = now
+        self._alive = started
+        self._window = started
         self._windowPassed = 0
-
-    @property
-    def interval(self) -> float:
-        """Seconds between two looks at bytes that wait."""
-        return self._connection.limits.writeTimeout / LOOKS or math.inf
 
     def check(self, now: float) -> float:
         """

@@ -108,19 +108,6 @@ def test_infinity() -> None:
     assert not clock.getDelayedCalls()
 
 
-def test_checkAll() -> None:
-    """When deadlines change, everything is looked at and watched anew."""
-    clock = Clock()
-    deadlines = Deadlines(clock)
-    near, gone = Patient(lambda now: now + 1), Patient()
-    deadlines.watch(near, 100)
-    deadlines.watch(gone, 200)
-    deadlines.checkAll()
-    assert (near.looks, gone.looks) == ([0], [0])
-    [call] = clock.getDelayedCalls()
-    assert call.getTime() == 1
-
-
 def test_emptyTicks() -> None:
     """Ticks that nobody waits for any more are not kept once they have passed."""
     clock = Clock()

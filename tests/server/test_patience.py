@@ -283,6 +283,15 @@ def test_changed(idle: str) -> None:
     assert bool(stage.cuts()) is (idle == "10s")
 
 
+def test_imposed() -> None:
+    """Who was connected when there was no deadline is held to a new one, too."""
+    stage = Stage()
+    stage.server.advance(20)
+    stage.change(idle="10s")
+    stage.server.advance(15)
+    assert [limit for limit, _ in stage.cuts()] == ["idle"]
+
+
 def test_looks() -> None:
     """A connection is not looked at more often than it has to be."""
     stage = Stage(idle="1h")
