@@ -173,7 +173,7 @@ class AcceptingPort:
         self._resting = self.reactor.callLater(REST, self._rested)
         heard = getattr(self.factory, "acceptFailed", None)
         if heard is not None:
-            heard(error)
+            heard(error, REST)
             return
         _Said.since += 1
         now = self.reactor.seconds()

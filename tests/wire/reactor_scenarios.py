@@ -216,7 +216,8 @@ async def rests(reactor: Any) -> None:
     """Without descriptors a port rests, says so, and comes back; others are served."""
 
     class Told(Builder):
-        def acceptFailed(self, error: OSError) -> None:
+        def acceptFailed(self, error: OSError, wait: float) -> None:
+            assert wait == 0.5
             self.failures.append(error)
 
     factory, quiet = Told(), Builder()
