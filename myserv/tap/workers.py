@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from myserv.config.document import Document, readDocument
 from myserv.config.model import readConfig
-from myserv.errors import ConfigurationError, Problem
+from myserv.errors import ConfigurationError, ListenError, Problem
 from myserv.observe.observers import Observers
 from myserv.server.descriptors import raiseDescriptorLimit
 from myserv.server.listener import State
@@ -50,6 +50,9 @@ from myserv.workers.upgrade import (
 
 NEEDED: Final = ("myserv.tap.workers", "myserv.tap.flags", "myserv.workers.child")
 """Modules that the supervisor's next program begins with: a check imports them too."""
+
+_TURN: Final = 0.1
+"""Seconds of the reactor's turns before it runs."""
 
 _log: Final = Logger(namespace="myserv")
 
@@ -134,6 +137,12 @@ def superviseAgain(path: str | Path, state: Mapping[str, Any], directory: str) -
     return server
 
 
+def _reasonOf(failure: Failure) -> str:
+    error = failure.value
+    assert isinstance(error, GenerationFailed)
+    return error.reason
+
+
 class SupervisedServer(Service):
     """
     A server of several processes that twistd runs.
@@ -191,18 +200,45 @@ class SupervisedServer(Service):
 
     def startService(self) -> None:
         """
-        Start the workers.
+        Start the workers; as a daemon, wait until they serve.
+
+        Raises:
+            Refused: They cannot.
         """
         super().startService()
         HANG_UP.add(self._reactor, self.reload)
+        if self._detaches and self.state is None:
+            with refusing():
+                self._startBeforeDetaching()
         self._reactor.callWhenRunning(self._begin)
+
+    @property
+    def _detaches(self) -> bool:
+        flags = self._flags
+        return flags is not None and not (flags["nodaemon"] or flags["debug"])
+
+    def _startBeforeDetaching(self) -> None:
+        # twistd's parent waits for the end of this: its exit code says whether the
+        # server serves.
+        started: list[None] = []
+        failures: list[Failure] = []
+        self.supervisor.start().addCallbacks(started.append, failures.append)
+        while not started and not failures:
+            self._reactor.iterate(_TURN)
+        if failures:
+            self.supervisor.abandon()
+            reason = _reasonOf(failures[0])
+            _log.error("server: cannot start: {reason}", reason=reason)
+            raise ListenError(map(Problem, reason.splitlines()))
 
     def _begin(self) -> None:
         # Twisted's would end the process with the signal instead of an exit code.
         for each in SIGNALS:
             signal.signal(each, self._terminated)
         heedSignals()
-        if self.state is None:
+        if self.supervisor.isServing:
+            self._ready(None)
+        elif self.state is None:
             self.supervisor.start().addCallbacks(self._ready, self._cannotStart)
         else:
             state, self.state = self.state, None
@@ -216,10 +252,9 @@ class SupervisedServer(Service):
             self.reload()
 
     def _cannotStart(self, failure: Failure) -> None:
-        error = failure.value
-        assert isinstance(error, GenerationFailed)
-        sayOnTerminal(error.reason)
-        _log.error("server: cannot start: {reason}", reason=error.reason)
+        reason = _reasonOf(failure)
+        sayOnTerminal(reason)
+        _log.error("server: cannot start: {reason}", reason=reason)
         atexit.register(exitWithFailure)
         self._stopReactor()
 
@@ -297,7 +332,7 @@ class SupervisedServer(Service):
             return "a worker was just ending; SIGHUP tries again"
         assert self._flags is not None
         extra: list[str] = []
-        if not (self._flags["nodaemon"] or self._flags["debug"]):
+        if self._detaches:
             # It is a daemon already, and its log is the daemon's.
             extra.append("--nodaemon")
             if not (self._flags["logfile"] or self._flags["syslog"]):

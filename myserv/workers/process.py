@@ -197,7 +197,7 @@ class ChildProcess:
         self.pid = pid
         self._reactor = reactor
         self._owner = owner
-        relay = Relay(worker)
+        relay = self._relay = Relay(worker)
         log, output = pipes
         self._log = LineReader(reactor, log, relay.record, _bytes(before, "unreadLog"))
         self._output = LineReader(reactor, output, relay.line, _bytes(before, "unreadOutput"))
@@ -234,7 +234,11 @@ class ChildProcess:
         self._log.finish()
         self._output.finish()
         self._channel.close()
-        self._owner.ended(describeStatus(status))
+        reason = describeStatus(status)
+        if status > 0 and self._relay.last:
+            # Python's own last words: it did not come as far as to say why.
+            reason += f": {self._relay.last}"
+        self._owner.ended(reason)
 
     def describe(self) -> dict[str, Any]:
         """

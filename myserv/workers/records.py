@@ -14,6 +14,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from myserv.errors import shorten
 from myserv.workers.lines import MAXIMUM_RECORD
 
 _CHUNK: Final = 65536
@@ -123,7 +124,11 @@ class LineReader:
 class Relay:
     """
     Writes what one worker says into the log, with its number.
+
+    @ivar last: The last line that the worker printed past its log.
     """
+
+    last = ""
 
     def __init__(self, worker: int, logger: Logger | None = None) -> None:
         """
@@ -160,6 +165,7 @@ class Relay:
         """
         text = line.decode("utf-8", "replace").rstrip()
         if text:
+            self.last = shorten(text)
             self._logger.warn(
                 "{text}", text=text, log_system=f"worker {self._worker}", worker=self._worker
             )

@@ -288,8 +288,6 @@ class Supervisor:
             Fires when the last is gone.
         """
         self.isStopping = True
-        if self._heartbeat.running and not self._generations:
-            self._heartbeat.stop()
         generations = list(self._generations)
         for generation in generations:
             generation.drain()
@@ -305,6 +303,13 @@ class Supervisor:
         if self._heartbeat.running:
             self._heartbeat.stop()
         self._bank.close()
+
+    def abandon(self) -> None:
+        """
+        End all workers and close every socket, without waiting for anything.
+        """
+        self.hurry()
+        self._stopped(None)
 
     def hurry(self) -> None:
         """

@@ -19,6 +19,7 @@ from myserv.observe.observers import Observers
 from myserv.tap import workers
 from myserv.tap.hangup import HANG_UP
 from myserv.tap.log import ServerLog
+from myserv.tap.mistakes import Refused
 from myserv.tap.notify import Notifier
 from myserv.tap.program import inheritedBySystemd, readFlags
 from myserv.tap.server import exitWithFailure
@@ -87,8 +88,8 @@ def signals() -> Iterator[None]:
 
 @pytest.fixture
 def flags(tmp_path: Path) -> dict[str, Any]:
-    """Those of a daemon."""
-    made = readFlags(["--pidfile", str(tmp_path / "twistd.pid"), "myserv", "--config", "x"])
+    """Those of a server in the foreground."""
+    made = readFlags(["-n", "--pidfile", str(tmp_path / "twistd.pid"), "myserv", "--config", "x"])
     assert made is not None
     return made
 
@@ -190,13 +191,17 @@ def upgrade(served: Served, monkeypatch: pytest.MonkeyPatch, error: BaseExceptio
 
 
 def test_replacingADaemonsProgram(
-    served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tmp_path: Path, flags: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It must not become a daemon again, nor lose its log, nor find its own pid file."""
+    """
+    It starts before it has detached.  The next program must not become a daemon again,
+    nor lose its log, nor find its own pid file.
+    """
+    served = Served(tmp_path, {**flags, "nodaemon": False})
+    served.clock.iterate = lambda _: ready(*served.stage.spawner.processes)
     monkeypatch.setattr(sys, "orig_argv", ["python", "twistd", "myserv", "x"])
     monkeypatch.setattr(sys, "argv", ["twistd", "myserv", "x"])
     served.start()
-    ready(*served.stage.spawner.processes)
     given = upgrade(served, monkeypatch, OSError(2, "gone"))
     command, directory, state, descriptors, _ = given
     assert command[1:] == ["twistd", "--nodaemon", "--logfile=twistd.log", "myserv", "x"]
@@ -207,6 +212,24 @@ def test_replacingADaemonsProgram(
     assert (tmp_path / "twistd.pid").read_text() == str(os.getpid())
     assert len(served.stage.spawner.processes) == 4
     served.server.stopService()
+    HANG_UP.remove(served.server.reload)
+
+
+def test_aDaemonThatCannotStart(tmp_path: Path, flags: dict[str, Any]) -> None:
+    """Its parent hears of it before it has detached."""
+    served = Served(tmp_path, {**flags, "nodaemon": False})
+
+    def die(_: float) -> None:
+        process = served.stage.spawner.processes[-1]
+        process.owner.received(Failed("no luck\nat all"))
+        process.owner.ended("exit code 1")
+        served.clock.advance(0)
+
+    served.clock.iterate = die
+    with pytest.raises(Refused, match="no luck"):
+        served.start()
+    assert all(each.isKilled for each in served.stage.spawner.processes[:1])
+    HANG_UP.remove(served.server.reload)
 
 
 @pytest.mark.parametrize(

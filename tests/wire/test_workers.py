@@ -358,6 +358,26 @@ def test_aWorkerThatCannotStart(processes: Processes, tmp_path: Path) -> None:
     assert refused.output.count("ended unexpectedly") >= 2 or "ended" in refused.output
 
 
+def test_aDaemon(processes: Processes, tmp_path: Path) -> None:
+    """It has detached when the workers serve, or says why they cannot."""
+    port = freePort()
+    configure(processes, f"tcp:{port}:interface=127.0.0.1")
+    words = ("twistd", "--pidfile=a.pid", "--logfile=a.log", "myserv", "--config", "myserv.toml")
+    assert processes.run(*words).code == 0
+    pid = int((tmp_path / "a.pid").read_text())
+    processes.adopt(pid)
+    assert {ask(port)[0] for _ in range(40)} != {pid}
+    os.kill(pid, signal.SIGTERM)
+    gone({pid})
+    assert "Traceback" not in (tmp_path / "a.log").read_text()
+    file = tmp_path / "myserv.toml"
+    file.write_text(file.read_text().replace("mine:who", "mine:stillborn"))
+    refused = processes.run(*words)
+    assert refused.code == 1
+    assert "RuntimeError: no luck" in refused.errors
+    assert not (tmp_path / "a.pid").exists()
+
+
 def test_theSupervisorIsKilled(processes: Processes) -> None:
     """Its workers notice, close their sockets and go; the port is free."""
     port = freePort()
