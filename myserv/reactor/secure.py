@@ -61,7 +61,6 @@ def startTLS(stream: Stream, contextFactory: Any, *, client: bool) -> None:
     factory = TLSMemoryBIOFactory(contextFactory, client, nobody)
     tls = factory.protocol(factory, stream.protocol, False)
     stream.protocol = tls
-    stream.deliverTo(None)
 
     def write(data: bytes) -> None:
         if stream.connected:

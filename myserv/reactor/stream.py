@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -136,25 +135,6 @@ class Stream(Outflow):
             self.raised()
         finally:
             contexts.pop()
-
-    def deliverTo(self, receive: Callable[[bytes], object] | None) -> None:
-        """
-        Have uvloop itself call what takes the bytes, from the next of them on.
-
-        It saves a call for each message, for a layer that sees all of a connection and
-        catches what its protocol raises.  What the transport does otherwise is not done
-        then: L{protocol} and its C{dataReceived} are not looked at, log lines do not
-        name the connection, and an exception ends it a turn later.
-
-        Args:
-            receive: Takes bytes; C{None} for the protocol, as in the beginning.
-        """
-        if receive is None:
-            vars(self).pop("data_received", None)
-        else:
-            vars(self)["data_received"] = receive
-        if self.native is not None:
-            self.native.set_protocol(self)
 
     def eof_received(self) -> bool:
         """

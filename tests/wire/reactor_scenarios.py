@@ -366,10 +366,6 @@ async def rebinds(reactor: Any) -> None:
 
     protocol.dataReceived = lambda data: got.append(("instance", data))
     await said("instance")
-    protocol.transport.deliverTo(lambda data: got.append(("direct", data)))
-    await said("direct")
-    protocol.transport.deliverTo(None)
-    await said("instance")
     other = Recorder()
     other.dataReceived = lambda data: got.append(("other", data))  # type: ignore[method-assign]
     protocol.transport.protocol = other
@@ -394,13 +390,6 @@ async def costsOnlyItsOwnConnection(reactor: Any) -> None:
     assert bad.lost.check(ZeroDivisionError)
     assert problems.pop()["log_failure"].check(ZeroDivisionError)
     assert await read(reactor, badSock) == b""
-    # The same where uvloop calls it.
-    direct, directSock = await pair(reactor, Raising)
-    direct.transport.deliverTo(direct.dataReceived)
-    directSock.sendall(b"x")
-    await until(reactor, lambda: direct.lost)
-    assert direct.lost.check(ZeroDivisionError)
-    assert problems.pop()["log_failure"].check(ZeroDivisionError)
     goodSock.sendall(b"x")
     await until(reactor, lambda: good.received == b"x")
 
