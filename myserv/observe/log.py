@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from myserv.errors import MAXIMUM_LINE, printable, shorten
-from myserv.events import Event, ProtocolRaised
+from myserv.events import AcceptFailed, Event, ProtocolRaised
 from myserv.interfaces import IEventObserver
 from myserv.observe.allowance import Allowance, Rate
 from myserv.observe.lines import CONNECTION_EVENTS, LINES, cut
@@ -27,6 +27,10 @@ through (10 in 5 s); after that half as many."""
 ALL_KINDS: Final = Rate(burst=50, perSecond=10.0)
 """Lines of all those kinds together: some 1 KB a second, where systemd-journald throws
 away what is beyond 10,000 lines in 30 s, whosever they are."""
+
+ATTEMPTS: Final = Rate(burst=1, perSecond=1.0)
+"""Lines about ports that cannot accept, of all of them together: each tries again twice a
+second for as long as it lasts, and they all fail for the same reason."""
 
 CONNECTIONS: Final = Rate(burst=1000, perSecond=50.0)
 """Lines of connections and associations, if they are wanted: of one kind and together,
@@ -80,6 +84,7 @@ class LogObserver:
         self._restraint = None if clock is None else Restraint(clock, self._write)
         self._peers = Allowance(EACH_KIND, ALL_KINDS)
         self._connections = Allowance(CONNECTIONS, CONNECTIONS)
+        self._attempts = Allowance(ATTEMPTS, ATTEMPTS)
         self._tracebacks = Allowance(EACH_TRACEBACK, ALL_TRACEBACKS)
 
     def observe(self, event: Event) -> None:
@@ -102,13 +107,18 @@ class LogObserver:
             self._write(level, f"{service}: {text}", event)
         else:
             self._restraint.offer(
-                self._connections if eventType in CONNECTION_EVENTS else self._peers,
+                self._allowanceOf(eventType),
                 (eventType, service, line.kind(event)),
                 level,
                 f"{service}: {text}",
                 event,
                 1 if line.amount is None else line.amount(event),
             )
+
+    def _allowanceOf(self, eventType: type) -> Allowance:
+        if eventType in CONNECTION_EVENTS:
+            return self._connections
+        return self._attempts if eventType is AcceptFailed else self._peers
 
     def flush(self) -> None:
         """
