@@ -144,7 +144,15 @@ class Stream(Outflow):
             That uvloop is not to close by itself.
         """
         self._inputEnded = True
+        if self._drainDue:
+            self.readConnectionLost(_DONE)
+            return True
+        # Most close now, with nothing left to send: that need not take another turn.
+        self._drainDue = True
         self.readConnectionLost(_DONE)
+        self._drainDue = False
+        if self.disconnecting or self._writeDisconnecting:
+            self._drainNow()
         return True
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -79,12 +79,21 @@ class Connection:
     _readingHeld = False
     _writeEnding = False
 
-    def __init__(self, listener: StreamListener, protocol: IProtocol, number: int) -> None:
+    def __init__(
+        self, listener: StreamListener, protocol: IProtocol, number: int, peer: Peer = None
+    ) -> None:
+        """
+        Args:
+            listener: Whose connection it is.
+            protocol: The service's.
+            number: Counts the connections of this process.
+            peer: Who connects; C{None}: the transport knows.
+        """
         self._listener = listener
         self._protocol: IProtocol | None = protocol
         self._deliver: Callable[[bytes], object] = protocol.dataReceived
         self.number = number
-        self.peer: Peer = None
+        self.peer = peer
         self.started = 0.0
         self._peerEnded = False
         self._farewell: Farewell | None = None
@@ -101,7 +110,8 @@ class Connection:
         self._transport = transport
         self._write: Callable[[bytes], object] = transport.write
         self.__provides__ = _declaration(self._protocol, transport)
-        self.peer = transport.getPeer()
+        if self.peer is None:
+            self.peer = transport.getPeer()
         listener = self._listener
         now = self.started = listener.reactor.seconds()
         self.outflow = Outflow(self, transport)

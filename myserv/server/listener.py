@@ -719,4 +719,4 @@ class ConnectionFactory(Factory):
             reason = "the protocol's factory declined it"
             listener.emit(ConnectionRefused(listener.service, addr, reason))
             return REFUSED
-        return Connection(listener, protocol, next(_numbers))
+        return Connection(listener, protocol, next(_numbers), addr)
