@@ -17,6 +17,7 @@ from typing import Any, Final
 from attrs import Factory, define
 from twisted.internet.error import CannotListenError
 
+from myserv.endpoints.claim import Claim
 from myserv.endpoints.failure import describeListenError
 from myserv.endpoints.parse import Place, parseEndpoint
 from myserv.endpoints.tcp import BACKLOG, checkInterface
@@ -63,6 +64,14 @@ class Group:
             return []
         return [each.fileno() for each in self.sockets[worker - 1 :: workers]]
 
+    @property
+    def isLost(self) -> bool:
+        """Its file is gone, or another's: nobody can reach it any more."""
+        try:
+            return bool(self.path) and os.stat(self.path).st_ino != self.inode
+        except OSError:
+            return True
+
     def close(self) -> None:
         """
         Close the sockets and remove the file.
@@ -70,9 +79,8 @@ class Group:
         for each in self.sockets:
             each.close()
         if self.path:
-            # It may be gone, or another server's.
             with contextlib.suppress(OSError):
-                if os.stat(self.path).st_ino == self.inode:
+                if not self.isLost:
                     os.unlink(self.path)
 
 
@@ -148,6 +156,11 @@ class Opening:
         sharing = Sharing(wanted.sharing)
         key = _keyOf(place, wanted)
         group = self._bank.groups.get(key)
+        if group is not None and group.isLost:
+            # It stays where it is until nobody accepts from it any more.
+            group.key = (*key, group.inode)
+            self._bank.groups[group.key] = self._bank.groups.pop(key)
+            group = None
         if group is None:
             # At once, so that what was opened is closed whatever fails.
             group = self._bank.groups[key] = Group(key, sharing)
@@ -184,9 +197,10 @@ class Opening:
                 sock.listen(backlog)
 
     def _sharesOwn(self, group: Group) -> bool:
-        # Another of our own places may have the port on another interface.
-        return any(
-            each.key[:2] == group.key[:2] and each.sockets
+        # One of our own places may have the port on all interfaces, or on one of them.
+        claim = _claimOf(group.key)
+        return group.key[1] != 0 and any(
+            each.sockets and each.sharing is Sharing.GROUP and claim.conflicts(_claimOf(each.key))
             for each in self._bank.groups.values()
             if each is not group
         )
@@ -217,6 +231,11 @@ class Opening:
         for group in dropped:
             del self._bank.groups[group.key]
         return dropped
+
+
+def _claimOf(key: Key) -> Claim:
+    transport, port, interface, *_ = key
+    return Claim("port", (transport, port), interface)
 
 
 def _keyOf(place: Place, wanted: WantedPlace) -> Key:

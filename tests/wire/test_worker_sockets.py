@@ -164,6 +164,21 @@ def test_socketFiles(bank: Bank, tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_aSocketFileThatSomebodyRemoved(bank: Bank, tmp_path: Path) -> None:
+    """Nobody can reach its socket any more: the next reload makes another."""
+    path = tmp_path / "a.sock"
+    wanted = place(f"unix:{path}")
+    bank.open([wanted], 2).keep()
+    path.unlink()
+    opening = bank.open([wanted], 2)
+    [lost] = opening.keep()
+    lost.close()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    bank.close()
+    assert not path.exists()
+
+
 def test_anInheritedSocket(bank: Bank) -> None:
     """It is used as it is, and stays the next time."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
