@@ -9,7 +9,7 @@ passes through do nothing but count and hand on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer, providedBy
 from zope.interface.declarations import Provides
 
+from myserv.admission.arrival import Arrival
 from myserv.endpoints.farewell import Farewell, closesAbruptly
 from myserv.events import (
     ConnectionCut,
@@ -65,6 +66,7 @@ class Connection:
     @ivar bytesSent: What the protocol wrote so far.
     @ivar sentBefore: C{bytesSent} of when something was received last: as long as
         it is the same, the protocol may owe an answer.
+    @ivar arrival: What admission let in, if there is nothing between it and the gate.
     @ivar limits: What its peer may do.
     @ivar isEstablished: The protocol has said that its client is.
     @ivar tick: See L{myserv.server.deadlines.Watched}.
@@ -73,6 +75,7 @@ class Connection:
     disconnecting = False
     isEstablished = False
     tick: int | None = None
+    arrival: Arrival | None = None
     _cutFor: str | None = None
     _patience: Patience | None = None
     _readingPaused = False
@@ -91,7 +94,6 @@ class Connection:
         """
         self._listener = listener
         self._protocol: IProtocol | None = protocol
-        self._deliver: Callable[[bytes], object] = protocol.dataReceived
         self.number = number
         self.peer = peer
         self.started = 0.0
@@ -108,7 +110,6 @@ class Connection:
         The transport is there: introduce it to the protocol.
         """
         self._transport = transport
-        self._write: Callable[[bytes], object] = transport.write
         self.__provides__ = _declaration(self._protocol, transport)
         if self.peer is None:
             self.peer = transport.getPeer()
@@ -133,7 +134,7 @@ class Connection:
         self.bytesReceived += len(data)
         self.sentBefore = self.bytesSent
         try:
-            self._deliver(data)
+            self._protocol.dataReceived(data)  # type: ignore[union-attr]  # see connectionLost
         except BaseException:  # noqa: BLE001 - the author's bug, see raised
             self.raised("dataReceived")
 
@@ -158,11 +159,10 @@ class Connection:
             self._farewell = None
         self._call("connectionLost", reason)
         self._protocol = self._patience = None
-        self._deliver = _ignore
         self.outflow.over()
-        # Bound methods of its own: a connection that is gone needs no garbage collector.
-        for name in ("write", "dataReceived"):
-            self.__dict__.pop(name, None)
+        # A bound method of its own: a connection that is gone needs no garbage collector.
+        self.__dict__.pop("write", None)
+        self.dataReceived = _ignore  # type: ignore[method-assign]
         if listener.reportsConnections:
             listener.emit(
                 ConnectionEnded(
@@ -176,6 +176,9 @@ class Connection:
                 )
             )
         listener.connectionEnded(self)
+        arrival, self.arrival = self.arrival, None
+        if arrival is not None:
+            listener.admission.release(arrival)
 
     def readConnectionLost(self) -> None:
         """
@@ -232,7 +235,7 @@ class Connection:
         Send bytes: the hot path, see the module's head.
         """
         self.bytesSent += len(data)
-        self._write(data)
+        self._transport.write(data)
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """
@@ -370,7 +373,6 @@ class Connection:
     @protocol.setter
     def protocol(self, protocol: IProtocol) -> None:
         self._protocol = protocol
-        self._deliver = protocol.dataReceived
         self.__provides__ = _declaration(protocol, self._transport)
 
     # What its outflow tells it.
@@ -408,7 +410,7 @@ class Connection:
     def _writeWhileFull(self, data: bytes) -> None:
         self._writeMore(len(data))
         self.bytesSent += len(data)
-        self._write(data)
+        self._transport.write(data)
 
     def _writeMore(self, size: int) -> None:
         outflow = self.outflow

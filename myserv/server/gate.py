@@ -23,6 +23,7 @@ from zope.interface import alsoProvides, implementer
 from myserv.admission.arrival import Arrival
 from myserv.admission.service import Admission
 from myserv.events import AcceptFailed, ConnectionRefused, Peer
+from myserv.server.connection import Connection
 from myserv.server.refused import REFUSED
 
 if TYPE_CHECKING:
@@ -110,7 +111,9 @@ class GateFactory(Factory):
             # The server's own factory never says so; a layer from elsewhere may.
             self.refuse(addr, "a layer of the endpoint declined it")
             return REFUSED
-        if protocol is not REFUSED:
+        if isinstance(protocol, Connection):
+            protocol.arrival = arrival
+        elif protocol is not REFUSED:
             made: Any = protocol
             made.connectionLost = Departure(admission, arrival, made.connectionLost)
         return protocol
@@ -124,7 +127,7 @@ class GateFactory(Factory):
 
 class Departure:
     """
-    What is called instead of an admitted protocol's C{connectionLost}.
+    What is called instead of the C{connectionLost} of a layer that was let in.
 
     In its place, so that whatever the connection's end looks like it is seen, and
     no byte has to pass through one more object.

@@ -659,7 +659,7 @@ def test_theLayerIsNotInTheWay(stage: Stage) -> None:
     stage.speak(LINE)
     layer = stage.layer
     assert layer.dataReceived == layer.upper.dataReceived
-    assert layer.upper._write == layer.transport.write
+    assert layer.write == layer.transport.write
     assert layer.writeSequence == layer.transport.writeSequence
     assert ITCPTransport.providedBy(stage.protocol.transport)
     stage.protocol.transport.setTcpNoDelay(True)
