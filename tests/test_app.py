@@ -20,8 +20,8 @@ from myserv.events import ServiceStarted
 from myserv.interfaces import IServerContext
 from myserv.limits import Limits
 from myserv.plugin import Duration, ProtocolPlugin, option
-from myserv.server.listener import StreamListener
 from myserv.server.service import ProtocolService
+from myserv.server.stream import StreamListener
 from myserv.tap.server import TwistdServer
 from myserv.testing import RecordingObserver
 

@@ -34,9 +34,9 @@ from myserv.errors import ConfigurationError, ListenError, PluginError, Problem
 from myserv.interfaces import IProtocolPlugin
 from myserv.limits import Limits, WhenFull
 from myserv.plugin import Duration, IPAddress, ProtocolPlugin, Size, option
-from myserv.server.listener import StreamListener
 from myserv.server.plan import PlannedEndpoint, ServicePlan
 from myserv.server.service import ProtocolService
+from myserv.server.stream import StreamListener
 from myserv.tap import MyservCommand, TwistdCommand, flags, server
 from myserv.tap.flags import Options, ServiceOptions, listProtocols, serviceOptions
 from myserv.tap.hangup import HangUp

@@ -33,9 +33,10 @@ from myserv.server.built import BuiltService
 from myserv.server.context import ServiceContext
 from myserv.server.datagram import DatagramListener
 from myserv.server.endings import Endings
-from myserv.server.listener import Listener, Penalize, StreamListener
+from myserv.server.listener import Listener, Penalize
 from myserv.server.plan import PlannedEndpoint, ServicePlan
 from myserv.server.service import Server
+from myserv.server.stream import StreamListener
 
 
 @frozen

@@ -49,7 +49,7 @@ from myserv.server.patience import LOOKS, Patience
 from myserv.server.refused import RefusedConnection
 
 if TYPE_CHECKING:
-    from myserv.server.listener import StreamListener
+    from myserv.server.stream import StreamListener
 
 _PROTOCOL_EXTRAS: Final = (IHandshakeListener, IFileDescriptorReceiver, IMessageProtocol)
 """What a transport asks of a protocol beside IProtocol itself."""

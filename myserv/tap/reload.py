@@ -28,9 +28,9 @@ from myserv.server.changes import Changes, compareCode, comparePlans
 from myserv.server.endings import Endings
 from myserv.server.fingerprint import codeOf
 from myserv.server.fresh import Verdict, checkFreshly
-from myserv.server.listener import StreamListener
 from myserv.server.plan import ServerPlan, planServer
 from myserv.server.service import Server
+from myserv.server.stream import StreamListener
 from myserv.server.transition import Transition
 from myserv.tap.log import ServerLog
 

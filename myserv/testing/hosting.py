@@ -28,8 +28,9 @@ from myserv.observe.observers import Observers
 from myserv.options.structure import structure
 from myserv.server.context import ServiceContext
 from myserv.server.datagram import DatagramListener
-from myserv.server.listener import STOP_GRACE, Listener, StreamListener
+from myserv.server.listener import STOP_GRACE, Listener
 from myserv.server.reflection import OwnSockets
+from myserv.server.stream import StreamListener
 from myserv.testing.datagram import (
     NEW_PORT,
     DatagramAddress,

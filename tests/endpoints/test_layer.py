@@ -17,7 +17,7 @@ from zope.interface import implementer
 from myserv.endpoints.farewell import LINGER
 from myserv.endpoints.layer import Layer, LayerFactory
 from myserv.events import HandshakeFailed, Offence, PeerPenalized
-from myserv.server.listener import StreamListener
+from myserv.server.stream import StreamListener
 from myserv.testing import MemoryEndpoint, RecordingObserver, SteppedReactor
 
 

@@ -26,7 +26,7 @@ from myserv.endpoints.proxy.codec import (
     UNIXPath,
 )
 from myserv.events import HandshakeFailed
-from myserv.server.listener import StreamListener
+from myserv.server.stream import StreamListener
 from myserv.testing import LoggedFailures, MemoryEndpoint, RecordingObserver, SteppedReactor
 from tests.endpoints.proxy.writer import writeBinary, writeBlock, writeLine, writeSSL
 

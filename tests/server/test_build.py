@@ -24,9 +24,9 @@ from myserv.interfaces import IServerContext
 from myserv.plugin import ProtocolPlugin, option
 from myserv.server.build import Resources, buildServer, stateDirectory
 from myserv.server.datagram import DatagramListener
-from myserv.server.listener import StreamListener
 from myserv.server.plan import OnePlugin, PlannedEndpoint, ServicePlan, planServices
 from myserv.server.service import ProtocolService, Server
+from myserv.server.stream import StreamListener
 from myserv.testing import RecordingObserver, SteppedReactor
 
 

@@ -35,7 +35,8 @@ from myserv.server.drain import (
     Drain,
     drainSeconds,
 )
-from myserv.server.listener import State, StreamListener
+from myserv.server.listener import State
+from myserv.server.stream import StreamListener
 from myserv.testing import MemoryEndpoint, MemoryPeer, RecordingObserver, SteppedReactor
 
 

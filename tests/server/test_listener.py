@@ -30,17 +30,9 @@ from myserv.events import (
 from myserv.interfaces import IDrainable
 from myserv.limits import DEFAULT_LIMITS
 from myserv.server.drain import ABANDON, DRAIN_IDLE, FIRST_REQUEST, STEP
-from myserv.server.listener import (
-    COUNTED_REASONS,
-    LAST_ACCEPTS,
-    OTHER,
-    ConnectionFactory,
-    Listener,
-    State,
-    StreamListener,
-    hasArrivals,
-)
+from myserv.server.listener import COUNTED_REASONS, OTHER, Listener, State
 from myserv.server.statistics import ListenerStatistics
+from myserv.server.stream import LAST_ACCEPTS, ConnectionFactory, StreamListener, hasArrivals
 from myserv.testing import MemoryEndpoint, MemoryPeer, RecordingObserver, SteppedReactor
 
 

@@ -29,9 +29,10 @@ from myserv.interfaces import IReloadable
 from myserv.limits import DEFAULT_LIMITS
 from myserv.server.datagram import DatagramListener
 from myserv.server.drain import FIRST_REQUEST
-from myserv.server.listener import Listener, State, StreamListener
+from myserv.server.listener import Listener, State
 from myserv.server.reflection import OwnSockets
 from myserv.server.service import ProtocolService, Server, settle
+from myserv.server.stream import StreamListener
 from myserv.testing import (
     MemoryDatagramEndpoint,
     MemoryEndpoint,

@@ -25,9 +25,9 @@ from myserv.server.build import Resources, buildServer
 from myserv.server.built import BuiltService, builtServices
 from myserv.server.changes import Changes, comparePlans
 from myserv.server.endings import Endings
-from myserv.server.listener import StreamListener
 from myserv.server.plan import ServerPlan, planServer
 from myserv.server.service import Server
+from myserv.server.stream import StreamListener
 from myserv.server.transition import Transition
 from myserv.testing import RecordingObserver
 from tests.server.network import Network

@@ -20,7 +20,7 @@ from myserv.events import (
 )
 from myserv.observe.lines import CONNECTION_EVENTS
 from myserv.server.fresh import Verdict
-from myserv.server.listener import StreamListener
+from myserv.server.stream import StreamListener
 from myserv.tap import server as tap
 from myserv.tap.hangup import INTERVAL
 from myserv.tap.reload import currentDirectory, roomFor

@@ -19,7 +19,7 @@ from zope.interface.verify import verifyObject
 from myserv.endpoints.parse import parseEndpoint
 from myserv.interfaces import IPeerCredentials
 from myserv.server.connection import Connection
-from myserv.server.listener import StreamListener
+from myserv.server.stream import StreamListener
 
 
 class Greeter(Protocol):

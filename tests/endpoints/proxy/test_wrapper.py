@@ -35,7 +35,8 @@ from myserv.events import (
 )
 from myserv.limits import NO_DEADLINES, structureLimits
 from myserv.options.values import Duration
-from myserv.server.listener import State, StreamListener
+from myserv.server.listener import State
+from myserv.server.stream import StreamListener
 from myserv.testing import (
     MemoryEndpoint,
     MemoryPeer,

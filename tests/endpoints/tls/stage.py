@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from myserv.endpoints.tls import TLSOptions, TLSWrapper
 from myserv.options.structure import structure
-from myserv.server.listener import StreamListener
+from myserv.server.stream import StreamListener
 from myserv.testing import MemoryEndpoint, RecordingObserver, SteppedReactor
 from tests.endpoints.certificates import Issued, authority, issue
 

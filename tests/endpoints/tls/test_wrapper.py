@@ -16,7 +16,7 @@ from myserv.endpoints.tls import TLSOptions, TLSWrapper
 from myserv.errors import EndpointError
 from myserv.events import CertificateLoaded
 from myserv.interfaces import IStreamWrapper
-from myserv.server.listener import StreamListener
+from myserv.server.stream import StreamListener
 from myserv.testing import MemoryEndpoint, RecordingObserver, SteppedReactor
 from tests.endpoints.certificates import authority, issue
 from tests.endpoints.tls.stage import Client, Echo, certificate, clientContext, staged

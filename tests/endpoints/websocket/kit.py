@@ -23,7 +23,7 @@ from myserv.interfaces import IMessageProtocol
 from myserv.limits import NO_DEADLINES, structureLimits
 from myserv.plugin import ServiceFactory
 from myserv.server.context import ServiceContext
-from myserv.server.listener import StreamListener
+from myserv.server.stream import StreamListener
 from myserv.testing import MemoryEndpoint, MemoryPeer, RecordingObserver, SteppedReactor
 
 KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="
