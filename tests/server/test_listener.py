@@ -573,7 +573,7 @@ class TestLastArrivals:
     @pytest.fixture(autouse=True)
     def _backlog(self, monkeypatch: pytest.MonkeyPatch) -> None:
         # The kernel knows nothing of a backlog in memory.
-        monkeypatch.setattr("myserv.server.listener.hasArrivals", lambda port: port.socket.readable)
+        monkeypatch.setattr("myserv.server.stream.hasArrivals", lambda port: port.socket.readable)
 
     @pytest.mark.parametrize("suspended", [True, False])
     def test_served(self, suspended: bool) -> None:
