@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
-    IFileDescriptorReceiver,
     IHalfCloseableProtocol,
-    IHandshakeListener,
     IProtocol,
     ITransport,
 )
-from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from zope.interface import implementer, providedBy
-from zope.interface.declarations import Provides
+from zope.interface import implementer
 
 from myserv.admission.arrival import Arrival
 from myserv.endpoints.farewell import Farewell, closesAbruptly
@@ -39,20 +35,16 @@ from myserv.events import (
 from myserv.interfaces import (
     IConnectionTransport,
     IDrainable,
-    IMessageProtocol,
-    IMessageTransport,
 )
 from myserv.limits import Limits
 from myserv.options.values import Size
 from myserv.server.outflow import GuardedProducer, Outflow
 from myserv.server.patience import LOOKS, Patience
+from myserv.server.provided import declaration, hearsNothing
 from myserv.server.refused import RefusedConnection
 
 if TYPE_CHECKING:
     from myserv.server.stream import StreamListener
-
-_PROTOCOL_EXTRAS: Final = (IHandshakeListener, IFileDescriptorReceiver, IMessageProtocol)
-"""What a transport asks of a protocol beside IProtocol itself."""
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, ITransport, IConnectionTransport)
@@ -110,7 +102,7 @@ class Connection:
         The transport is there: introduce it to the protocol.
         """
         self._transport = transport
-        self.__provides__ = _declaration(self._protocol, transport)
+        self.__provides__ = declaration(Connection, self._protocol, transport)
         if self.peer is None:
             self.peer = transport.getPeer()
         listener = self._listener
@@ -121,7 +113,7 @@ class Connection:
             self.dataReceived = self._receivedUnestablished  # type: ignore[method-assign]
         if listener.reportsConnections:
             listener.emit(ConnectionStarted(listener.service, self.number, self.peer))
-        if _hearsNothing(self._protocol, transport):
+        if hearsNothing(self._protocol, transport):
             self._refuse("the protocol takes messages, and this endpoint has no layer of them")
         self._call("makeConnection", self)
         if not self.disconnecting and self.tick is None:
@@ -252,12 +244,14 @@ class Connection:
         """
         Send a message (only through a layer that has them).
         """
-        if self.outflow.isFull:
-            self._checkUnsent()
+        outflow = self.outflow
+        if outflow.isFull:
+            outflow.checkBound()
         self._transport.sendMessage(message)
         size = _sizeOf(message)
         self.bytesSent += size
-        self.outflow.unsent += size
+        if outflow.isFull:
+            outflow.add(size)
 
     def loseConnection(self) -> None:
         """
@@ -373,30 +367,31 @@ class Connection:
     @protocol.setter
     def protocol(self, protocol: IProtocol) -> None:
         self._protocol = protocol
-        self.__provides__ = _declaration(protocol, self._transport)
+        self.__provides__ = declaration(Connection, protocol, self._transport)
 
-    # What its outflow tells it.
+    # What its outflow asks of it.
 
-    def outflowFilled(self) -> None:
+    def holdReading(self) -> None:
         """
-        More waits to be sent than should: count what else is written.
+        Read nothing from a peer that does not read.
         """
-        self.write = self._writeWhileFull  # type: ignore[method-assign]
-        self._lookSoon()
-        self._writeMore(0)
+        if not self._readingHeld and not self.disconnecting:
+            self._readingHeld = True
+            self._transport.pauseProducing()
 
-    def outflowCleared(self) -> None:
+    def releaseReading(self) -> None:
         """
-        All of it has been sent.
+        Read from it again, unless the protocol does not want to.
         """
-        self.__dict__.pop("write", None)
         if self._readingHeld:
             self._readingHeld = False
             if not self._readingPaused:
                 self._transport.resumeProducing()
 
-    def _lookSoon(self) -> None:
-        # What waits now may be due long before whatever was to be looked at.
+    def lookSoon(self) -> None:
+        """
+        Look at what waits: it may be due long before anything else would be.
+        """
         listener = self._listener
         interval = listener.limits.writeTimeout / LOOKS
         if interval:
@@ -405,33 +400,7 @@ class Connection:
     def _watchTheEnd(self) -> None:
         # Otherwise it is looked at already, and soon enough.
         if self.tick is None and self._protocol is not None:
-            self._lookSoon()
-
-    def _writeWhileFull(self, data: bytes) -> None:
-        self._writeMore(len(data))
-        self.bytesSent += len(data)
-        self._transport.write(data)
-
-    def _writeMore(self, size: int) -> None:
-        outflow = self.outflow
-        limits = self._listener.limits
-        # Before it is counted: one large answer to a peer that reads is no offence.
-        self._checkUnsent()
-        outflow.unsent += size
-        # A protocol with a producer of its own has its own way to wait.
-        if (
-            not self._readingHeld
-            and outflow.producer is None
-            and outflow.unsent >= limits.writeBuffer
-            and not self.disconnecting
-        ):
-            self._readingHeld = True
-            self._transport.pauseProducing()
-
-    def _checkUnsent(self) -> None:
-        limit = self._listener.limits.maxUnsent
-        if self.outflow.unsent > limit > 0 and self.outflow.measure() > limit and not self._cutFor:
-            self.cut("maxUnsent", f"it left more than {Size(limit)} unread")
+            self.lookSoon()
 
     # What the listener asks of it.
 
@@ -449,6 +418,11 @@ class Connection:
     def limits(self) -> Limits:
         """What its peer may do."""
         return self._listener.limits
+
+    @property
+    def isCut(self) -> bool:
+        """A limit has ended it."""
+        return self._cutFor is not None
 
     @property
     def transport(self) -> Any:
@@ -525,15 +499,6 @@ def describeEnd(reason: Failure) -> str:
     return reason.getErrorMessage().rstrip(".")
 
 
-def _hearsNothing(protocol: Any, transport: Any) -> bool:
-    return (
-        IMessageProtocol.providedBy(protocol)
-        and not IMessageTransport.providedBy(transport)
-        # Twisted's own throws them away.
-        and getattr(type(protocol), "dataReceived", None) is Protocol.dataReceived
-    )
-
-
 def _sizeOf(message: bytes | str) -> int:
     if isinstance(message, bytes) or message.isascii():
         return len(message)
@@ -542,18 +507,3 @@ def _sizeOf(message: bytes | str) -> int:
 
 def _ignore(data: bytes) -> None:
     """Bytes that come after the end go nowhere."""
-
-
-_declarations: dict[tuple[Any, Any], Any] = {}
-
-
-def _declaration(protocol: Any, transport: Any) -> Any:
-    # A transport asks what its protocol provides, and a protocol what its
-    # transport does: C{ISSLTransport(self.transport, None)}.  The answer is the
-    # same for all connections of a kind, so it is made once for each kind.
-    key = (providedBy(protocol), providedBy(transport))
-    known = _declarations.get(key)
-    if known is None:
-        extras = [each for each in _PROTOCOL_EXTRAS if each.providedBy(protocol)]
-        known = _declarations[key] = Provides(Connection, *extras, *providedBy(transport))
-    return known

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
+from myserv.options.values import Size
 from myserv.server.progress import bytesWaiting
 
 if TYPE_CHECKING:
@@ -68,7 +69,10 @@ class Outflow:
         self.unsent = TRANSPORT_BUFFER if waiting is None else waiting
         if self.producer is not None:
             self.producer.pauseProducing()
-        self._connection.outflowFilled()
+        # Only as long as it is full: a peer that reads costs nothing.
+        self._connection.write = self.write
+        self._connection.lookSoon()
+        self.add(0)
 
     def resumeProducing(self) -> None:
         """
@@ -78,7 +82,8 @@ class Outflow:
             return
         self.isFull = False
         self.unsent = 0
-        self._connection.outflowCleared()
+        self._connection.__dict__.pop("write", None)
+        self._connection.releaseReading()
         if self.producer is not None:
             self.producer.resumeProducing()
 
@@ -100,14 +105,47 @@ class Outflow:
         self._isRegistered = self.isFull = False
         self._connection = self._transport = self.producer = None
 
-    def measure(self) -> int:
+    def write(self, data: bytes) -> None:
         """
-        Count anew what waits, where the transport can tell.
+        What the connection's C{write} is while it is full.
         """
+        connection, transport = self._connection, self._transport
+        if connection is None:
+            # Somebody has kept this method beyond the end.
+            return
+        # Before it is counted: one large answer to a peer that reads is no offence.
+        self.checkBound()
+        connection.bytesSent += len(data)
+        transport.write(data)
+        if self.isFull:
+            self.add(len(data))
+
+    def add(self, size: int) -> None:
+        """
+        Count what was written while it was full; from a certain mark on, the peer has
+        to read before it is read from.
+
+        A protocol with a producer of its own has its own way to wait.
+        """
+        self.unsent += size
+        connection = self._connection
+        if self.producer is None and self.unsent >= connection.limits.writeBuffer:
+            connection.holdReading()
+
+    def checkBound(self) -> None:
+        """
+        Cut a connection whose peer leaves too much unread.
+        """
+        connection = self._connection
+        limit = connection.limits.maxUnsent
+        if not limit or self.unsent <= limit or connection.isCut:
+            return
+        # Rather too many were counted: some may have been sent.
         waiting = bytesWaiting(self._transport)
         if waiting is not None:
             self.unsent = waiting
-        return self.unsent
+        if self.unsent > limit:
+            connection.cut("maxUnsent", f"it left more than {Size(limit)} unread")
 
     def register(self, producer: Any, streaming: bool) -> None:
         """

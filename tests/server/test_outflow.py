@@ -177,6 +177,18 @@ class TestBound:
                 getattr(stage.connection, how)([piece] if how == "writeSequence" else piece)
         assert [limit for limit, _ in stage.cuts()] == ["maxUnsent"]
 
+    def test_keptBeyondTheEnd(self) -> None:
+        """A method that was kept from when there was no room does nothing after the end."""
+        stage = Stage()
+        stage.send(300)
+        connection = stage.connection
+        write = connection.write
+        stage.peer.abort()
+        stage.server.settle()
+        sent = connection.bytesSent
+        write(b"late")
+        assert connection.bytesSent == sent
+
     def test_none(self) -> None:
         """Without a bound nobody is cut."""
         stage = Stage(maxUnsent="0B")
