@@ -49,7 +49,8 @@ static struct {
 
 static char *first, *chunk;
 static size_t firstSize, chunkSize;
-static uint64_t began, end;
+static uint64_t began;
+static _Atomic uint64_t end;
 
 static void fail(const char *what) {
     fprintf(stderr, "attack: %s: %s\n", what, strerror(errno));
@@ -290,6 +291,7 @@ static void hold(void) {
 enum outcome { ANSWERED, REFUSED, RESET, ENDED, LATE, WRONG, OUTCOMES };
 static const char *const NAMES[] = {"answered", "refused", "reset", "ended", "late", "wrong"};
 
+static _Atomic int atDone;
 static _Atomic uint64_t begun, outcomes[OUTCOMES];
 static uint32_t *latencies; /* microseconds */
 
@@ -318,6 +320,7 @@ static void *cycle(void *argument) {
     struct timeval patience = {.tv_sec = PATIENCE};
     for (;;) {
         uint64_t number = begun++;
+        if (number >= (uint64_t)options.clients) atDone = 1;
         if (number >= (uint64_t)options.clients || now() >= end) break;
         pace(number);
         uint64_t start = now();
@@ -344,6 +347,8 @@ static void cycles(void) {
     if (!(latencies = calloc((size_t)options.clients, sizeof *latencies))) fail("no memory");
     for (int i = 0; i < options.threads; i++)
         if (pthread_create(&threads[i], NULL, cycle, (void *)(uintptr_t)i)) fail("a thread");
+    while (!atDone && !isOver()) usleep(20000);
+    end = now();
     for (int i = 0; i < options.threads; i++) pthread_join(threads[i], NULL);
     /* What was never begun is 0, and comes first. */
     qsort(latencies, (size_t)options.clients, sizeof *latencies, byValue);

@@ -118,7 +118,7 @@ class Target:
                 status = Path(f"/proc/{pid}/status").read_text()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            found = re.search(rf"^{key}:\s+(\d+) kB", status, re.M)
+            found = re.search(rf"^{key}:\s+(\d+) kB", status, re.MULTILINE)
             total += int(found.group(1)) if found else 0
         return total / 1024
 
@@ -236,6 +236,8 @@ class Ground:
 
     @ivar directory: An empty one, where the server runs.
     @ivar failures: What was not as it has to be.
+    @ivar targets: The servers that were started; the configuration of the first is
+        C{server-0.toml}.
     """
 
     def __init__(
@@ -261,7 +263,7 @@ class Ground:
         self._processes = Processes(directory)
         self._running: list[Running] = []
         self._bounds: list[Bound] = []
-        self._targets: list[Target] = []
+        self.targets: list[Target] = []
         processors = sorted(os.sched_getaffinity(0))
         # One for the server, another for the rest; where speed is not measured, whichever.
         self._serving = processors[0] if isTimed else None
@@ -294,7 +296,7 @@ class Ground:
         """
         Start a server of this configuration, and do not wait for it.
         """
-        name = f"server-{len(self._targets)}.toml"
+        name = f"server-{len(self.targets)}.toml"
         self.write(name, text)
         reactor = () if self._reactor is None else ("--reactor", self._reactor)
         words: tuple[str | Path, ...] = (
@@ -304,7 +306,7 @@ class Ground:
         if descriptors is not None:
             words = ("/usr/bin/prlimit", f"--nofile={descriptors}:{descriptors}", *words)
         target = Target(self._processes.start(*words, environment=environment))
-        self._targets.append(target)
+        self.targets.append(target)
         return target
 
     def serve(
@@ -354,7 +356,7 @@ class Ground:
 
     # Those who use it.
 
-    def attack(self, mode: str, *words: str | int | float | Path) -> Running:
+    def attack(self, mode: str, *words: str | float | Path) -> Running:
         """
         Begin an attack; see attack.c.
         """
@@ -370,11 +372,13 @@ class Ground:
         source: str = HONEST,
     ) -> Running:
         """
-        Ask, from now on; see probe.py.
+        Ask, from when this returns; see probe.py.
         """
         file = str(HERE / "probe.py")
         words = [kind, str(port), source, str(interval), str(seconds)]
-        return self._run([sys.executable, "-IS", file, *words])
+        running = self._run([sys.executable, "-IS", file, *words])
+        running.ready()
+        return running
 
     def run(self, *words: str | int | Path) -> Running:
         """

@@ -59,6 +59,12 @@ def ask(client: socket.socket) -> None:
         got += len(piece)
 
 
+def ready() -> None:
+    """Tell that it begins."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+
+
 class Asked:
     """What came of it."""
 
@@ -96,7 +102,8 @@ class Asked:
 
 def askStreams(kind: str, port: int, source: str, end: float, asked: Asked) -> None:
     """Over one connection, or each time over another."""
-    client: socket.socket | None = None
+    client = None if kind == "connect" else connect(kind, port, source)
+    ready()
     due = time.monotonic()
     while not isOver(end):
         asked.asked += 1
@@ -125,6 +132,7 @@ def askStreams(kind: str, port: int, source: str, end: float, asked: Asked) -> N
 
 def askDatagrams(port: int, source: str, end: float, asked: Asked) -> None:
     """Of UDP."""
+    ready()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.bind((source, 0))
         client.connect(("127.0.0.1", port))
@@ -156,6 +164,7 @@ def main(kind: str, port: str, source: str, interval: str, seconds: str) -> None
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, -15)
     gc.disable()
+    # From here on: to start an interpreter may take long on a busy machine.
     end = time.monotonic() + float(seconds)
     asked = Asked(float(interval))
     if kind == "udp":
