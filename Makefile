@@ -8,13 +8,16 @@ BIN := $(VENV)/bin
 CLIENTS := \
 	chromium:chromium \
 	curl:curl \
+	gcc:build-essential \
 	gnutls-cli:gnutls-bin \
 	haproxy:haproxy \
 	nc:netcat-openbsd \
 	nginx:libnginx-mod-stream \
+	nmap:nmap \
 	node:nodejs \
 	npm:npm \
 	openssl:openssl \
+	slowhttptest:slowhttptest \
 	socat:socat \
 	ssh:openssh-client \
 	swaks:swaks \
@@ -25,7 +28,7 @@ INSTALLED := pyproject.toml $(wildcard twisted_plugins/*.py)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint clients fuzz reactor-tests bench docs clean
+.PHONY: help run test lint clients fuzz soak reactor-tests bench docs clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\): .*## /\1\t/p' Makefile | expand -t 10
@@ -64,6 +67,10 @@ clients: ## Have the real clients that the tests use.
 
 fuzz: $(VENV)/.test ## Try 100,000 mutated inputs on each parser of what peers send.
 	$(BIN)/python -m tests.fuzz
+
+soak: $(VENV)/.test clients ## Attack a server over loopback and measure it, on both reactors (45 minutes).
+	$(BIN)/python -m tests.soak
+	$(BIN)/python -m tests.soak --reactor uvloop
 
 reactor-tests: $(VENV)/.test ## Run Twisted's reactor tests against ours and against epoll.
 	$(BIN)/python -m tests.reactor

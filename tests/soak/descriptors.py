@@ -56,7 +56,7 @@ class Size:
 
 
 LONG: Final = Size(clients=600, seconds=5)
-QUICK: Final = Size(clients=400, seconds=3)
+QUICK: Final = Size(clients=400, seconds=1.5)
 
 
 def run(ground: Ground, size: Size) -> None:
@@ -88,7 +88,7 @@ def measure(ground: Ground, size: Size, name: str, protocol: str, limits: str) -
     descriptors = target.descriptors
     hold = ground.attack("hold", "-p", port, "-c", size.clients, "-t", 60, "-s", ATTACKER)
     hold.ready()
-    time.sleep(2)
+    time.sleep(min(2.0, size.seconds))
     lines, cpu = len(told(target)), target.cpu
     before = time.monotonic()
     time.sleep(size.seconds)

@@ -43,7 +43,7 @@ class Size:
 
 
 LONG: Final = Size(clients=200, seconds=12)
-QUICK: Final = Size(clients=50, seconds=4)
+QUICK: Final = Size(clients=50, seconds=3)
 
 
 def run(ground: Ground, size: Size) -> None:

@@ -37,16 +37,20 @@ class Size:
     @ivar seconds: For how long.
     @ivar modes: In which ways.
     @ivar intensity: Of nmap's questions, 0 to 9.
+    @ivar services: Those that nmap asks; it waits for each that says nothing.
     """
 
     clients: int
     seconds: int
     modes: tuple[str, ...]
     intensity: int
+    services: tuple[str, ...] = BUILT_IN
 
 
 LONG: Final = Size(clients=2000, seconds=20, modes=("headers", "body", "reading"), intensity=9)
-QUICK: Final = Size(clients=100, seconds=4, modes=("headers",), intensity=2)
+QUICK: Final = Size(
+    clients=100, seconds=4, modes=("headers",), intensity=1, services=("daytime", "qotd")
+)
 
 
 def run(ground: Ground, size: Size) -> None:
@@ -85,23 +89,25 @@ def slowly(ground: Ground, size: Size) -> None:
 
 def scanned(ground: Ground, size: Size) -> None:
     """Everything that is built in is asked what it is."""
-    ports = {name: freePort() for name in BUILT_IN}
+    ports = {name: freePort() for name in size.services}
     secure = freePort()
     text = "".join(
         service(name, name, tcp(port), f"udp:{port}:{LOOPBACK}") for name, port in ports.items()
     )
     text += service("secure", "echo", tcp(secure, "tls:selfSigned=localhost:"))
     target = ground.serve(text, len(ports) + 1)
-    ground.probe("tcp", ports["echo"], seconds=0.5).result()
+    ground.probe("tls", secure, seconds=0.5).result()
     descriptors = target.descriptors
-    probe = ground.probe("tcp", ports["echo"], interval=0.02)
+    probe = ground.probe("tls", secure, interval=0.02)
     every = ",".join(map(str, (*ports.values(), secure)))
     said = output(
         *("nmap", "-sV", "-Pn", "-n", "--version-intensity", size.intensity),
         *("--host-timeout", "180s", "-p", every, "127.0.0.1"),
     )
     asked = probe.end()
-    ground.atLeast("open ports", len(re.findall(r"^\d+/tcp +open", said, re.MULTILINE)), 7)
+    ground.atLeast(
+        "open ports", len(re.findall(r"^\d+/tcp +open", said, re.MULTILINE)), len(ports) + 1
+    )
     ground.atMost("a client's failures", asked["failed"], 0)
     ground.note("its p99", asked["p99"], "ms")
     ground.settle(target, descriptors, 10)
