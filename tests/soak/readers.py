@@ -7,16 +7,19 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
+import resource
 import selectors
 import socket
 import ssl
 import threading
 import time
+from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
-from tests.soak.ground import Ground, Running, Target, freePort, tcp
+from tests.soak.ground import Ground, MiB, Running, Target, freePort, tcp
 
 MOST_MEMORY: Final = 300
 """MiB; stock Twisted needs 3.5 GiB."""
@@ -36,35 +39,49 @@ class Size:
     """
     @ivar clients: How many of them.
     @ivar seconds: For how long.
+    @ivar kinds: Over what.
     """
 
     clients: int
     seconds: float
+    kinds: tuple[str, ...] = ("tcp", "tls", "websocket")
 
 
 LONG: Final = Size(clients=200, seconds=12)
-QUICK: Final = Size(clients=50, seconds=3)
+QUICK: Final = Size(clients=50, seconds=3, kinds=("tcp", "tls"))
 
 
 def run(ground: Ground, size: Size) -> None:
     """
     Over TCP, TLS and WebSocket; then with a short C{writeTimeout}.
     """
-    for kind in ("tcp", "tls", "websocket"):
+    for kind in size.kinds:
         port, plain = freePort(), freePort()
         layers = {"tcp": "", "tls": "tls:selfSigned=localhost:", "websocket": "websocket:"}[kind]
         target = ground.echo(tcp(port, layers), tcp(plain))
         before = ground.probe("tcp", plain, seconds=1).result()
-        attack = begin(ground, kind, port, size.clients, size.seconds)
+        waited, kernels = target.waited, kernelMemory()
         probe = ground.probe("tcp", plain, seconds=size.seconds)
+        attack = begin(ground, kind, port, size.clients, size.seconds)
+        time.sleep(size.seconds - 0.5)
+        kernels = kernelMemory() - kernels
         result = attack.result()
         during = probe.result()
+        waited = target.waited - waited
         ground.note("sent", result["sent"] / 2**20, "MiB")
+        ground.note("the kernel keeps of both ends", kernels, "MiB")
+        ground.note("kept waiting", waited / size.seconds * 100, "%")
         ground.atLeast("clients served", size.clients - result["refused"], size.clients)
         judge(ground, target, before["p99"], during)
         ground.over(target)
         ground.line(f"readers over {kind}")
     cutReaders(ground, size)
+
+
+def kernelMemory() -> float:
+    """MiB that the buffers of all TCP sockets have."""
+    found = re.search(r"^TCP: .* mem (\d+)", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
+    return int(found.group(1)) * resource.getpagesize() / MiB if found else 0.0
 
 
 def judge(ground: Ground, target: Target, before: float, during: dict[str, float]) -> None:
