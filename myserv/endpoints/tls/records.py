@@ -29,15 +29,21 @@ class RecordBoundaries:
         self._outstanding = 0
         self._header = b""
 
-    def follow(self, segment: bytes) -> None:
+    def follow(self, segment: bytes) -> int:
         """
         Go on to the end of a segment.
+
+        Returns:
+            How many records end at its end or before; one too many if the last does not.
         """
         data = self._header + segment
         position = self._outstanding
         end = len(data)
+        count = 1 if position else 0
         while position + HEADER <= end:
+            count += 1
             position += HEADER + (data[position + 3] << 8 | data[position + 4])
         self._header = data[position:]
         self._outstanding = max(0, position - end)
         self.between = position == end
+        return count

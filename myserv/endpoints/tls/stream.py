@@ -2,8 +2,8 @@
 TLS on one connection: bytes in, plain bytes out, and the other way round.
 
 OpenSSL works on memory here; what it wants on the wire is written to the transport
-at once.  Most segments hold exactly one record, and for those nothing is asked
-of OpenSSL twice.
+at once, which is where several pieces become one.  Most segments end where a record
+does, and for those nothing is asked of OpenSSL in vain.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any, Final
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHandshakeListener, INegotiated, ISSLTransport
-from twisted.internet.tcp import Connection as TCPConnection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -22,13 +21,9 @@ from myserv.endpoints.failure import describeOpenSSLError
 from myserv.endpoints.layer import Layer, LayerFactory
 from myserv.endpoints.tls.policy import GROUPS
 from myserv.endpoints.tls.records import HEADER, MAXIMUM_PLAIN, RecordBoundaries
+from myserv.endpoints.tls.sealing import PIECE, sealOf
 from myserv.endpoints.tls.store import Certificates, CertificateStore
 from myserv.interfaces import IReloadable
-
-_FLUSH: Final = 64 * 1024
-
-# What encryption adds to a record, and room for what OpenSSL says by itself.
-_OVERHEAD: Final = 256
 
 # Of what is written while OpenSSL can write nothing: for longer than that, no peer
 # that means well stops in the midst of five bytes.
@@ -113,6 +108,7 @@ class TLSLayer(Layer):
         self._certificates: Certificates | None = certificates
         self._ssl = SSL.Connection(certificates.default, None)
         self._ssl.set_accept_state()
+        self._seal = sealOf(self._ssl)
         self._records = RecordBoundaries()
         self._producer: Any = None
         # What still comes in is thrown away.
@@ -123,22 +119,11 @@ class TLSLayer(Layer):
         self._wantsToEndOutput = False
         # Why the connection ends, where the transport knows less.
         self._reason: Failure | None = None
-        # What is written while the protocol reads, to be sent in one piece.
-        self._held: list[bytes] | None = None
         # What waits until the peer has ended a message about keys: while OpenSSL has half
         # of it, it writes nothing.
         self._stalled = b""
-        self._isSocket = False
 
     # From the wire.
-
-    def connected(self) -> None:
-        """
-        The peer is there: see what carries it.
-        """
-        # Not a layer, nor a socket that sends descriptors along.
-        send = getattr(type(self.transport), "writeSomeData", None)
-        self._isSocket = send is TCPConnection.writeSomeData
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -146,34 +131,35 @@ class TLSLayer(Layer):
         """
         if self._deaf:
             return
-        self._ssl.bio_write(data)
+        self._seal.feed(data)
         size = len(data)
+        records = self._records
         if (
-            self._records.between
+            records.between
             and size > HEADER
             and size == HEADER + (data[3] << 8 | data[4])
             and self.upper is not None
         ):
-            # One record, whole, in a segment of its own: one read has it all.
-            self._held = []
-            try:
-                self._decrypt(size)
-            finally:
-                self._release()
+            # One record, whole, in a segment of its own.
+            self._open()
             return
-        self._records.follow(data)
+        count = records.follow(data)
         if self.upper is None:
             self._shakeHands()
+        elif records.between:
+            # Of each record all is read at once, and nothing follows.
+            while count and self._open():
+                count -= 1
         else:
-            self._decryptAll()
+            self._openAll()
 
-    def _decryptAll(self) -> None:
-        while not self._deaf and self._decrypt(MAXIMUM_PLAIN):
+    def _openAll(self) -> None:
+        while not self._deaf and self._open():
             pass
 
-    def _decrypt(self, most: int) -> bool:
+    def _open(self) -> bool:
         try:
-            plain = self._ssl.recv(most)
+            plain = self._seal.open()
         except SSL.WantReadError:
             # It may have answered by itself, to a new key for example.
             self._flush()
@@ -192,12 +178,11 @@ class TLSLayer(Layer):
             return False
         if not self._wantsToClose:
             self.upper.dataReceived(plain)
-        return True
+        return not self._deaf
 
     def _broken(self, error: SSL.Error) -> None:
         # What OpenSSL has to say about it goes out first: an alert.
         self._flush()
-        self._release()
         reason = describeOpenSSLError(error)
         if " alert " not in reason:
             # The peer's own alert is its right.
@@ -250,7 +235,7 @@ class TLSLayer(Layer):
         if IHandshakeListener.providedBy(self.upper):
             self.upper.handshakeCompleted()
         # The first request may have come with the end of the handshake.
-        self._decryptAll()
+        self._openAll()
 
     def _refuse(self, reason: str) -> None:
         self._deaf = True
@@ -303,29 +288,22 @@ class TLSLayer(Layer):
             self._writeLong(data)
             return
         try:
-            self._ssl.send(data)
+            sealed = self._seal.seal(data)
         except SSL.WantReadError:
             self._stall(data)
             return
         except SSL.Error as error:
             self._broken(error)
             return
-        most = size + _OVERHEAD
-        sealed = self._ssl.bio_read(most)
-        if self._held is None:
-            self.transport.write(sealed)
-        else:
-            self._held.append(sealed)
-        if len(sealed) == most:
+        self.transport.write(sealed)
+        if len(sealed) == PIECE:
             self._flush()
 
     def _writeLong(self, data: bytes) -> None:
-        view = memoryview(data)
-        sealed = []
+        seal = self._seal.seal
+        starts = range(0, len(data), MAXIMUM_PLAIN)
         try:
-            for start in range(0, len(data), MAXIMUM_PLAIN):
-                self._ssl.send(view[start : start + MAXIMUM_PLAIN])
-                sealed.append(self._ssl.bio_read(MAXIMUM_PLAIN + _OVERHEAD))
+            sealed = [seal(data[start : start + MAXIMUM_PLAIN]) for start in starts]
         except SSL.WantReadError:
             # The first piece: nothing is read in here.
             self._stall(data)
@@ -333,7 +311,6 @@ class TLSLayer(Layer):
         except SSL.Error as error:
             self._broken(error)
             return
-        self._release()
         self.transport.writeSequence(sealed)
         self._flush()
 
@@ -345,39 +322,8 @@ class TLSLayer(Layer):
             self._stalled = data
 
     def _flush(self) -> None:
-        with contextlib.suppress(SSL.WantReadError):
-            while True:
-                waiting = self._ssl.bio_read(_FLUSH)
-                self._release()
-                self.transport.write(waiting)
-
-    def _release(self) -> None:
-        # An answer goes to the socket at once if nothing waits there: to have the
-        # reactor ask first whether it may be written costs as much as encryption.
-        held, self._held = self._held, None
-        if not held:
-            return
-        data = held[0] if len(held) == 1 else b"".join(held)
-        transport = self.transport
-        if (
-            self._isSocket
-            and transport.connected
-            and not transport.dataBuffer
-            and not transport._tempDataBuffer
-            # One that is asked for each piece is asked when the reactor has written.
-            and (transport.producer is None or transport.streamingProducer)
-            and not transport.disconnecting
-            and not transport._writeDisconnecting
-        ):
-            try:
-                sent = transport.socket.send(data)
-            except OSError:
-                # The transport finds out, and tells, by itself.
-                sent = 0
-            if sent == len(data):
-                return
-            data = data[sent:]
-        transport.write(data)
+        while waiting := self._seal.waiting():
+            self.transport.write(waiting)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
@@ -389,7 +335,6 @@ class TLSLayer(Layer):
         # Noted before: one that is asked for all it has may finish at once.
         if self._producer is None:
             self._producer = producer
-        self._release()
         self.transport.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
@@ -414,7 +359,6 @@ class TLSLayer(Layer):
     def _close(self) -> None:
         self._sayGoodbye()
         self._deaf = True
-        self._release()
         self.closeTransport()
 
     def _sayGoodbye(self) -> None:
@@ -439,7 +383,6 @@ class TLSLayer(Layer):
     def _endOutput(self) -> None:
         if not self._saidGoodbye:
             self._sayGoodbye()
-            self._release()
             self.transport.loseWriteConnection()
 
     def abortConnection(self) -> None:
@@ -447,7 +390,6 @@ class TLSLayer(Layer):
         Close at once.
         """
         self._deaf = self._saidGoodbye = True
-        self._held = None
         super().abortConnection()
 
     # What a protocol may want to know.

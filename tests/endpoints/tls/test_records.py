@@ -19,7 +19,7 @@ def written(contents: list[bytes]) -> bytes:
 
 @given(RECORDS, st.lists(st.integers(0, 400), max_size=30))
 def test_anySegmentation(contents: list[bytes], cuts: list[int]) -> None:
-    """It knows at the end of each segment whether a record ends there."""
+    """It knows at the end of each segment whether a record ends there, and how many did."""
     stream = written(contents)
     ends = {0}
     for each in contents:
@@ -27,8 +27,10 @@ def test_anySegmentation(contents: list[bytes], cuts: list[int]) -> None:
     boundaries = RecordBoundaries()
     places = sorted({cut for cut in cuts if cut <= len(stream)} | {0, len(stream)})
     for start, end in itertools.pairwise(places):
-        boundaries.follow(stream[start:end])
+        count = boundaries.follow(stream[start:end])
         assert boundaries.between == (end in ends)
+        if boundaries.between:
+            assert count == sum(start < each <= end for each in ends)
     assert boundaries.between
 
 

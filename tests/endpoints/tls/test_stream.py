@@ -28,7 +28,7 @@ from zope.interface import implementer, providedBy
 from zope.interface.verify import verifyObject
 
 from myserv.endpoints.bare import BareContext
-from myserv.endpoints.tls import TLSOptions, TLSWrapper, stream
+from myserv.endpoints.tls import TLSOptions, TLSWrapper, sealing, stream
 from myserv.events import (
     ConnectionStarted,
     HandshakeFailed,
@@ -282,7 +282,7 @@ def test_answersAtOnce(asked: bytes, answer: bytes, ends: bool, cert: Path) -> N
 
 
 def test_answersInOnePiece(cert: Path) -> None:
-    """However many writes it took, without the reactor being asked for leave."""
+    """However many writes it took."""
 
     class Chatty(Logged):
         def dataReceived(self, data: bytes) -> None:
@@ -303,9 +303,8 @@ def test_answersInOnePiece(cert: Path) -> None:
 
         wire.send = watched
         client.peer.send(client.encrypted(b"hello"))
-        stage.reactor.turn()
+        stage.reactor.settle()
         assert len(sent) == 1
-        assert stage.reactor.getWriters() == []
         assert client.go().received == b"hello"
         stage.protocol.transport.unregisterProducer()
 
@@ -342,7 +341,8 @@ def test_anAnswerToNobody(cert: Path) -> None:
 
 def test_moreThanTheDataToSend(cert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What OpenSSL has said by itself goes out with the data, however much it is."""
-    monkeypatch.setattr(stream, "_OVERHEAD", 1)
+    for module in (stream, sealing):
+        monkeypatch.setattr(module, "PIECE", 20)
     with staged(cert=cert) as stage:
         assert stage.client().go().send(b"hello").received == b"hello"
 
@@ -812,6 +812,7 @@ def test_openSSLCannotWrite(size: int, cert: Path, monkeypatch: pytest.MonkeyPat
             raise SSL.Error([("SSL routines", "", "internal error")])
 
         with monkeypatch.context() as patch:
+            patch.setattr(sealing, "_seal", lambda *arguments: -1)
             patch.setattr(SSL.Connection, "send", refuse)
             stage.protocol.transport.write(bytes(size))
         client.go()
