@@ -22,10 +22,10 @@ from zope.interface import implementer
 
 from myserv.endpoints.accepting import AcceptingPort
 from myserv.endpoints.receiving import UDPPort, UNIXDatagramPort
-from myserv.endpoints.stock_reactor import isStock
-from myserv.endpoints.udp import MAXIMUM_DATAGRAM
+from myserv.endpoints.stock_reactor import isMadeFromStock, isStock
+from myserv.endpoints.udp import AMPLIFICATION, AMPLIFICATION_HELP, MAXIMUM_DATAGRAM
 from myserv.endpoints.unix import MAXIMUM_DATAGRAM as MAXIMUM_LOCAL
-from myserv.endpoints.unix import StreamPort
+from myserv.endpoints.unix import listenAt
 from myserv.errors import ListenError
 from myserv.interfaces import IDatagramServerEndpoint
 from myserv.options.declare import option
@@ -35,6 +35,8 @@ _MAXIMUM_DESCRIPTOR: Final = 2**31 - 1
 
 MAXIMUM_SOCKETS: Final = 2**16
 """Sockets handed over to one process: more than there are ports."""
+
+_AMPLIFICATION_HELP: Final = f"of datagrams: {AMPLIFICATION_HELP}; {AMPLIFICATION:g} when left out"
 
 UNNAMED: Final = "unknown"
 """What sd_listen_fds_with_names(3) calls a socket without a name."""
@@ -66,6 +68,10 @@ class DescriptorOptions:
         maximum=_MAXIMUM_DESCRIPTOR,
     )
     type: SocketType = option("STREAM", help="what comes through it")
+    amplification: float | None = option(None, help=_AMPLIFICATION_HELP, minimum=0)
+
+    def __attrs_post_init__(self) -> None:
+        _checkAmplification(self)
 
 
 @frozen
@@ -82,10 +88,17 @@ class SystemdOptions:
         None, help="which by its FileDescriptorName= in the socket unit", positional=True
     )
     type: SocketType = option("STREAM", help="what comes through it")
+    amplification: float | None = option(None, help=_AMPLIFICATION_HELP, minimum=0)
 
     def __attrs_post_init__(self) -> None:
+        _checkAmplification(self)
         if (self.index is None) == (self.name is None):
             raise ValueError('give either "index" or "name"')
+
+
+def _checkAmplification(options: DescriptorOptions | SystemdOptions) -> None:
+    if options.amplification is not None and options.type is not SocketType.DGRAM:
+        raise ValueError('"amplification" is for datagrams: write "type=DGRAM", or leave it out')
 
 
 def openDescriptor(reactor: Any, options: DescriptorOptions) -> IStreamServerEndpoint:
@@ -239,11 +252,10 @@ class InheritedEndpoint(_Inherited):
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
         sock = _duplicate(self._find(), socket.SOCK_STREAM, self._domain)
-        isUNIX = sock.family is socket.AF_UNIX
-        if isUNIX or isStock(self._reactor):
-            # A reactor would change a UNIX socket file's mode, and remove it.
-            opener = StreamPort if isUNIX else AcceptingPort
-            port = opener(sock, factory, self._reactor)
+        if sock.family is socket.AF_UNIX:
+            return listenAt(sock, factory, self._reactor)
+        if isStock(self._reactor):
+            port = AcceptingPort(sock, factory, self._reactor)
             port.startListening()
             return port
         with sock:
@@ -272,7 +284,7 @@ class InheritedDatagramEndpoint(_Inherited):
             local = UNIXDatagramPort(sock, protocol, self._reactor, MAXIMUM_LOCAL)
             local.startListening()
             return local
-        if isStock(self._reactor):
+        if isMadeFromStock(self._reactor):
             port = UDPPort(sock, protocol, self._reactor, MAXIMUM_DATAGRAM)
             port.startListening()
             return port

@@ -15,7 +15,7 @@ from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
 from myserv.endpoints.receiving import UDPPort
-from myserv.endpoints.stock_reactor import isStock
+from myserv.endpoints.stock_reactor import isMadeFromStock
 from myserv.endpoints.tcp import checkInterface, socketAddress
 from myserv.interfaces import IDatagramServerEndpoint
 from myserv.options.declare import option
@@ -29,10 +29,11 @@ what is longer than the buffer is cut off without a word; Twisted reads 8192."""
 AMPLIFICATION: Final = 3.0
 """How many times what it sent a source may be sent (RFC 9000, section 8.1)."""
 
-_AMPLIFICATION_HELP: Final = (
+AMPLIFICATION_HELP: Final = (
     "how many times what it sent a source may be sent before it has proved its address; "
     "0 takes the limit away, and lets forged sources aim what is sent at anybody"
 )
+"""What an operator is told of it."""
 
 
 @frozen
@@ -46,7 +47,7 @@ class UDPOptions:
         "", help="the address to bind; empty for every IPv4 address", positional=True
     )
     reusePort: bool = option(False, help="share the port with other processes (SO_REUSEPORT)")
-    amplification: float = option(AMPLIFICATION, help=_AMPLIFICATION_HELP, minimum=0)
+    amplification: float = option(AMPLIFICATION, help=AMPLIFICATION_HELP, minimum=0)
 
     def __attrs_post_init__(self) -> None:
         checkInterface(self.interface, hostname=False)
@@ -61,7 +62,7 @@ class UDP6Options:
     )
     interface: str = option("::", help="the address to bind", positional=True)
     reusePort: bool = option(False, help="share the port with other processes (SO_REUSEPORT)")
-    amplification: float = option(AMPLIFICATION, help=_AMPLIFICATION_HELP, minimum=0)
+    amplification: float = option(AMPLIFICATION, help=AMPLIFICATION_HELP, minimum=0)
 
     def __attrs_post_init__(self) -> None:
         checkInterface(self.interface, hostname=False)
@@ -83,7 +84,7 @@ class UDPEndpoint:
         """
         interface = checkInterface(self._options.interface, hostname=False)
         options = self._options
-        if isStock(self._reactor):
+        if isMadeFromStock(self._reactor):
             return execute(self._listen, protocol, interface)
         if options.reusePort:
             return execute(self._adopted, protocol, interface)

@@ -16,7 +16,7 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -128,9 +128,7 @@ class UNIXEndpoint:
             options.lockfile,
             backlog=options.backlog,
         )
-        port = StreamPort(file.socket, factory, self._reactor, file.remove)
-        port.startListening()
-        return port
+        return listenAt(file.socket, factory, self._reactor, file.remove)
 
 
 @implementer(IDatagramServerEndpoint)
@@ -307,3 +305,32 @@ class StreamPort(AcceptingPort):
         Make an address for protocols of one of the system's.
         """
         return UNIXAddress(address or None)
+
+
+def _nothing() -> None:
+    """Nobody wants to know that the port has closed."""
+
+
+def listenAt(
+    sock: socket.socket,
+    factory: IProtocolFactory,
+    reactor: Any,
+    closed: Callable[[], None] = _nothing,
+) -> IListeningPort:
+    """
+    Accept the connections of a UNIX socket that is listening already.
+
+    Args:
+        sock: The socket, not blocking; it is closed with the port.
+        factory: Builds the protocols.
+        reactor: Makes the port, if it can make one that leaves the socket's file
+            alone: the native one does.
+        closed: Called when the port closes.
+    """
+    adopt = getattr(reactor, "adoptUNIXSocket", None)
+    if adopt is not None:
+        adopted: IListeningPort = adopt(sock, factory, closed)
+        return adopted
+    port = StreamPort(sock, factory, reactor, closed)
+    port.startListening()
+    return port

@@ -27,8 +27,9 @@ from twisted.python.failure import Failure
 from myserv.reactor.children import ChildSignals
 from myserv.reactor.client import TCPConnector
 from myserv.reactor.datagram import UDPPort
-from myserv.reactor.listening import TCPPort, UNIXPort
+from myserv.reactor.listening import AdoptedUNIXPort, TCPPort, UNIXPort
 from myserv.reactor.opening import adoptTCP, adoptUNIX
+from myserv.reactor.watching import Watch
 
 _STREAM_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
@@ -136,6 +137,25 @@ class UVLoopReactor(AsyncioSelectorReactor):
         port: IListeningPort = opened
         return port
 
+    def adoptUNIXSocket(
+        self, sock: socket.socket, factory: Any, closed: Callable[[], None]
+    ) -> IListeningPort:
+        """
+        Listen on a UNIX socket that listens already, and leave its file alone.
+
+        Beside Twisted's interfaces, whose C{adoptStreamPort} changes the file's mode and
+        removes it in the end.
+
+        Args:
+            sock: Does not block; it is the port's own from now on.
+            factory: Builds the protocols.
+            closed: Called when the port closes, and if it cannot open.
+        """
+        opened: Any = AdoptedUNIXPort(sock, factory, self, closed)
+        opened.startListening()
+        port: IListeningPort = opened
+        return port
+
     def adoptStreamConnection(self, fileDescriptor: int, addressFamily: Any, factory: Any) -> Any:
         """
         Take over a connected socket; its descriptor is duplicated.
@@ -190,8 +210,29 @@ class UVLoopReactor(AsyncioSelectorReactor):
         """
         if reader in self.natives:
             reader.startReading()
+        elif reader not in self._readers and reader not in self._continuousPolling._readers:
+            descriptor = reader.fileno()
+            try:
+                self.eventLoop.add_reader(descriptor, Watch(reader, self).read)
+            except PermissionError:
+                # A file, which is always ready, and which epoll does not take.
+                self._continuousPolling.addReader(reader)
+            else:
+                self._readers[reader] = descriptor
+
+    def addWriter(self, writer: Any) -> None:
+        """
+        Watch what is written to.
+        """
+        if writer in self._writers or writer in self._continuousPolling._writers:
+            return
+        descriptor = writer.fileno()
+        try:
+            self.eventLoop.add_writer(descriptor, Watch(writer, self).write)
+        except PermissionError:
+            self._continuousPolling.addWriter(writer)
         else:
-            super().addReader(reader)
+            self._writers[writer] = descriptor
 
     def removeReader(self, reader: Any) -> None:
         """
@@ -227,14 +268,6 @@ class UVLoopReactor(AsyncioSelectorReactor):
         """
         writing = [each for each in self.natives if each.getWriteBufferSize()]
         return writing + list(super().getWriters())
-
-    def _readOrWrite(self, selectable: Any, read: bool) -> None:
-        # As Twisted's own, which lets what is not an Exception through to the loop.
-        try:
-            super()._readOrWrite(selectable, read)
-        except BaseException as raised:  # noqa: BLE001 - a bug of whoever is watched
-            self._log.failure("{selectable} raised", selectable=selectable)
-            self._disconnectSelectable(selectable, raised, read)
 
     # Time.
 

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from socket import SOCK_STREAM
+from collections.abc import Callable
+from socket import AF_INET6, SO_LINGER, SOCK_STREAM, SOL_SOCKET
 from socket import socket as Socket
 from typing import Any, Final
 
 from twisted.internet import tcp, unix
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python import log
 from twisted.python.failure import Failure
 
 from myserv.reactor.opening import Opening, begin, finish
 from myserv.reactor.server import TCPServerStream, unixServerStream
 from myserv.reactor.sockets import CLASSES
-from myserv.reactor.stream import Stream, scoped
+from myserv.reactor.stream import RESET, Stream, scoped
 
 BATCH: Final = 16
 """Connections accepted in one turn of the loop, at most: about as long as a hundred
@@ -61,6 +64,13 @@ class _Said:
 class AcceptingPort:
     """
     How a port accepts; mixed into Twisted's ports.
+
+    Factories may have a method C{acceptFailed(error: OSError, wait: float)}: it is
+    told why nothing is accepted for so many seconds.
+
+    A protocol whose class has a true attribute C{closesAtOnce} turns its peer
+    away: the connection is reset and there is no transport, hence no
+    C{makeConnection} and no C{connectionLost}.
 
     @ivar reading: It accepts, or would if it did not rest.
     """
@@ -117,12 +127,15 @@ class AcceptingPort:
         """
         Close the port.
         """
+        self._acceptNoMore()
+        super().connectionLost(reason)  # type: ignore[misc]
+
+    def _acceptNoMore(self) -> None:
         resting, self._resting = self._resting, None
         if resting is not None:
             resting.cancel()
         self.stopReading()
         self.reactor.natives.discard(self)
-        super().connectionLost(reason)  # type: ignore[misc]
 
     def doRead(self) -> None:
         """
@@ -161,12 +174,30 @@ class AcceptingPort:
         return accepted
 
     def _accepted(self, sock: Socket, peer: Any, openings: list[Opening]) -> None:
+        try:
+            if len(peer) == 4 and self.addressFamily == AF_INET6:
+                peer = scoped(peer)
+            protocol = self.factory.buildProtocol(self._buildAddr(peer))
+        except BaseException:
+            sock.close()
+            raise
+        if protocol is None:
+            sock.close()
+        elif getattr(type(protocol), "closesAtOnce", False):
+            sock.setsockopt(SOL_SOCKET, SO_LINGER, RESET)
+            sock.close()
+        else:
+            number = self.sessionno
+            self.sessionno = number + 1
+            self._open(sock, protocol, peer, number, openings)
+
+    def _buildAddr(self, address: Any) -> Any:
         raise NotImplementedError
 
-    def _session(self) -> int:
-        number = self.sessionno
-        self.sessionno = number + 1
-        return number
+    def _open(
+        self, sock: Socket, protocol: Any, peer: Any, number: int, openings: list[Opening]
+    ) -> None:
+        raise NotImplementedError
 
     def _rest(self, error: OSError) -> None:
         self._unwatch()
@@ -200,18 +231,13 @@ class TCPPort(AcceptingPort, tcp.Port):
     A TCP port.
     """
 
-    def _accepted(self, sock: Socket, peer: Any, openings: list[Opening]) -> None:
-        if len(peer) > 2:
-            peer = scoped(peer)
-        try:
-            protocol = self.factory.buildProtocol(self._buildAddr(peer))
-        except BaseException:
-            sock.close()
-            raise
-        if protocol is None:
-            sock.close()
-            return
-        stream = TCPServerStream(sock, protocol, peer, self, self._session(), self.reactor)
+    def _buildAddr(self, address: Any) -> Any:
+        return self._addressType("TCP", *address)
+
+    def _open(
+        self, sock: Socket, protocol: Any, peer: Any, number: int, openings: list[Opening]
+    ) -> None:
+        stream = TCPServerStream(sock, protocol, peer, self, number, self.reactor)
         openings.append(begin(stream))
 
 
@@ -220,17 +246,65 @@ class UNIXPort(AcceptingPort, unix.Port):
     A UNIX port.
     """
 
-    def _accepted(self, sock: Socket, peer: Any, openings: list[Opening]) -> None:
-        try:
-            protocol = self.factory.buildProtocol(self._buildAddr(peer))
-        except BaseException:
-            sock.close()
-            raise
-        if protocol is None:
-            sock.close()
-            return
+    def _buildAddr(self, address: Any) -> Any:
+        return UNIXAddress(address)
 
+    def _open(
+        self, sock: Socket, protocol: Any, peer: Any, number: int, openings: list[Opening]
+    ) -> None:
         def open_(stream: Stream) -> None:
             openings.append(begin(stream))
 
-        unixServerStream(sock, protocol, peer, self, self._session(), self.reactor, open_)
+        unixServerStream(sock, protocol, peer, self, number, self.reactor, open_)
+
+
+class AdoptedUNIXPort(UNIXPort):
+    """
+    A port around a UNIX socket that listens already, and whose file is not ours:
+    neither its mode is changed nor is it removed.
+    """
+
+    # Others may hold it, too.
+    _shouldShutdown = False
+
+    def __init__(self, sock: Socket, factory: Any, reactor: Any, closed: Callable[[], None]):
+        """
+        Args:
+            sock: Does not block.
+            factory: Builds the protocols.
+            reactor: Where it listens.
+            closed: Called when the port closes.
+        """
+        super().__init__(sock.getsockname(), factory, reactor=reactor)
+        self.socket = sock
+        self._closed = closed
+
+    def _buildAddr(self, address: Any) -> UNIXAddress:
+        # Most peers have no name, and an empty one is none.
+        return UNIXAddress(address or None)
+
+    def startListening(self) -> None:
+        """
+        Accept connections.
+        """
+        log.msg(f"{self._getLogPrefix(self.factory)} starting on {self.socket.getsockname()!r}")
+        try:
+            self.factory.doStart()
+        except BaseException:
+            self.socket.close()
+            self._closed()
+            raise
+        self.connected = True
+        self.fileno = self.socket.fileno  # type: ignore[method-assign]
+        self.startReading()
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """
+        Close the port.
+        """
+        self._acceptNoMore()
+        try:
+            # Not as unix.Port, which removes the file.
+            tcp.Port.connectionLost(self, reason)
+        finally:
+            self._closed()

@@ -13,6 +13,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IFileDescriptorReceiver, IUNIXTransport
 from zope.interface import implementer
 
+from myserv.reactor.credentials import Credentialed
 from myserv.reactor.descriptors import DescriptorQueue
 from myserv.reactor.stream import Stream, address
 
@@ -78,7 +79,7 @@ class TCPServerStream(ServerStream):
 
 
 @implementer(IUNIXTransport)
-class UNIXServerStream(DescriptorQueue, ServerStream):
+class UNIXServerStream(Credentialed, DescriptorQueue, ServerStream):
     """
     A connection to one of our UNIX sockets.
     """
@@ -117,6 +118,12 @@ class UNIXServerStream(DescriptorQueue, ServerStream):
         """
 
 
+class _Receiving(Credentialed, unix.Server):
+    """
+    Twisted's own, for those who take descriptors.
+    """
+
+
 def unixServerStream(
     sock: socket.socket,
     protocol: Any,
@@ -139,7 +146,7 @@ def unixServerStream(
         stream = UNIXServerStream(sock, protocol, client, server, sessionno, reactor)
         open_(stream)
         return stream
-    stock: Any = unix.Server(sock, protocol, client, server, sessionno, reactor)
+    stock: Any = _Receiving(sock, protocol, client, server, sessionno, reactor)
     if server is None:
         stock.repstr = f"<{type(protocol).__name__} #{sessionno}>"
     accepted: Any = protocol

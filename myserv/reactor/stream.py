@@ -36,8 +36,8 @@ from myserv.reactor.secure import startTLS
 
 _DONE: Final = Failure(ConnectionDone())
 
-# On, with no time to linger: to close is to reset.
-_RESET: Final = struct.pack("ii", 1, 0)
+RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time for it: to close is to reset."""
 
 
 @implementer(ITLSTransport, ITCPTransport, ISystemHandle, IHalfCloseableDescriptor)
@@ -228,7 +228,7 @@ class Stream(Outflow):
         # The peer may be gone, or uvloop have closed already.
         with contextlib.suppress(OSError):
             if reset:
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             elif self._shouldShutdown:
                 # Now, not when uvloop gets to it.
                 self.socket.shutdown(socket.SHUT_RDWR)

@@ -138,8 +138,6 @@ class Amplification:
     @ivar factor: Bytes that a source may be sent for each that it sent.
     @ivar accounts: Those of the sources that were there last.
     @ivar findYoung: Finds most of them at once: C{accounts.young.get}.
-    @ivar source: Whose datagram was the last: most answers are to that one.
-    @ivar account: Its account.
     """
 
     def __init__(
@@ -158,8 +156,6 @@ class Amplification:
         self.factor = int(factor) if float(factor).is_integer() else factor
         self.accounts = RecentAccounts(limit, seconds)
         self.findYoung = self.accounts.young.get
-        self.source: Address = ("", 0)
-        self.account = Account(IPV4_HEADERS)
         # Apart, so that forged sources push no proved one out.
         self._proved = RecentAccounts(limit, seconds)
         self._seconds = seconds

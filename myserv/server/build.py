@@ -322,7 +322,8 @@ def _broken(plan: ServicePlan, cause: str) -> PluginError:
 def _amplificationOf(planned: PlannedEndpoint) -> float:
     # Not every place has the key: a UNIX socket does not need it.
     options = getattr(planned.endpoint.place, "options", None)
-    return float(getattr(options, "amplification", FACTOR))
+    factor = getattr(options, "amplification", None)
+    return FACTOR if factor is None else float(factor)
 
 
 def _inEndpoint(error: ConfigurationError, planned: PlannedEndpoint) -> ConfigurationError:

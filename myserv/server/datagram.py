@@ -53,6 +53,9 @@ AMPLIFIES: Final = "it would be more than "
 _REFUSED: Final = Account(IPV4_HEADERS)
 """Of a stranger for whom nothing is left."""
 
+_NOBODY: Final = object()
+"""Nobody's address."""
+
 
 def _bare(context: IListenerContext, protocol: DatagramProtocol) -> DatagramProtocol:
     return protocol
@@ -243,7 +246,11 @@ class DatagramChannel(DatagramProtocol):
         self.protocol = protocol
         self._unanswered = unanswered
         self._ownSockets = ownSockets
+        self._ownPorts = ownSockets.ports
         self._amplification = amplification
+        #: Whose datagram was the last that is limited: most answers are to that one.
+        self._source: Any = _NOBODY
+        self._account = _REFUSED
         self._provesAddress = provesAddress
         self._rules: SourceRules | None = None
         self._admission: Any = _Unchanging
@@ -330,7 +337,7 @@ class DatagramChannel(DatagramProtocol):
         """
         size = len(datagram)
         if type(addr) is tuple:
-            if addr[1] in self._ownSockets.ports and self._ownSockets.sent(addr):
+            if addr[1] in self._ownPorts and self._ownSockets.sent(addr):
                 self.countDropped("it came from a socket of this server", addr)
                 return
             limit = self._amplification
@@ -343,8 +350,8 @@ class DatagramChannel(DatagramProtocol):
                     account = account or limit.open(addr)
                     account.version = 0 if self._rules is None else self._rules.version
                 account.credit += limit.factor * (size + account.headers)
-                limit.source = addr
-                limit.account = account
+                self._source = addr
+                self._account = account
             elif not self._takes(addr, size):
                 return
         elif self._rules is not None and not self._rules.takes(addr, size):
@@ -401,9 +408,8 @@ class DatagramChannel(DatagramProtocol):
             MessageLengthError: It is larger than any datagram can be.
         """
         size = len(packet)
-        limit = self._amplification
-        if limit is not None and addr is limit.source:
-            account = limit.account
+        if addr is self._source:
+            account = self._account
             cost = size + account.headers
             if account.credit < cost:
                 self._tooMuch(account, addr)

@@ -16,6 +16,7 @@ from twisted.python.systemd import ListenFDs
 from myserv.endpoints import inherited
 from myserv.endpoints.failure import describeListenError
 from myserv.endpoints.parse import Place, parseEndpoint
+from myserv.errors import EndpointError
 
 HandOver = Callable[..., None]
 
@@ -106,3 +107,21 @@ def test_whatWasNotHandedOver(
     failures: list[Any] = []
     listening.addErrback(failures.append)
     assert [describeListenError(each.value) for each in failures] == [told]
+
+
+@pytest.mark.parametrize("text", ["fd:3:type=DGRAM", "systemd:index=0:type=DGRAM"])
+def test_amplification(text: str) -> None:
+    """Datagrams have the limit of C{udp:}, and an operator may set it."""
+    place = parseEndpoint(f"{text}:amplification=0.0").place
+    assert isinstance(place, Place)
+    assert place.options.amplification == 0
+    left = parseEndpoint(text).place
+    assert isinstance(left, Place)
+    assert left.options.amplification is None
+
+
+@pytest.mark.parametrize("text", ["fd:3", "systemd:index=0", "systemd:INET:0:type=STREAM"])
+def test_amplificationOfStreams(text: str) -> None:
+    """There is none, so whoever sets it takes the socket for another."""
+    with pytest.raises(EndpointError, match='"amplification" is for datagrams: write "type=DGRAM"'):
+        parseEndpoint(f"{text}:amplification=3")

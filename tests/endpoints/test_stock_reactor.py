@@ -8,7 +8,7 @@ import pytest
 from twisted.internet import asyncioreactor, epollreactor, pollreactor, selectreactor
 from twisted.internet.testing import MemoryReactor
 
-from myserv.endpoints.stock_reactor import isStock
+from myserv.endpoints.stock_reactor import isMadeFromStock, isStock
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,7 @@ def test_twistedsOwn(kind: Any) -> None:
     """Ours stand in for theirs."""
     # Without the descriptors that a reactor opens.
     assert isStock(object.__new__(kind))
+    assert isMadeFromStock(object.__new__(kind))
 
 
 def test_others() -> None:
@@ -34,5 +35,8 @@ def test_others() -> None:
             raise NotImplementedError
 
     assert not isStock(object.__new__(Native))
+    # It watches sockets as they do.
+    assert isMadeFromStock(object.__new__(Native))
     assert not isStock(MemoryReactor())
+    assert not isMadeFromStock(MemoryReactor())
     assert not isStock(object())

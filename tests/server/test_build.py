@@ -485,6 +485,7 @@ def test_noCurrentDirectory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         ("udp:7:amplification=0", None),
         ("unixgram:/a", 3),
         ("fd:3:type=DGRAM", 3),
+        ("fd:3:type=DGRAM:amplification=10", 10),
     ],
 )
 def test_amplification(listen: str, limit: float | None) -> None:

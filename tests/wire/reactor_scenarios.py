@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +287,73 @@ async def goesOnAfterPassingErrors(reactor: Any) -> None:
     assert problems.pop()["log_failure"].check(KeyError)
     assert "odd" in str(problems.pop())
     await port.stopListening()
+
+
+async def turnsAway(reactor: Any) -> None:
+    """A protocol that closes at once costs no transport: the socket is reset."""
+
+    class Closes(Recorder):
+        closesAtOnce = True
+
+    factory = Builder(Closes)
+    port = reactor.listenTCP(0, factory, interface=LOCAL)
+    path = str(Path(tempfile.mkdtemp()) / "s")
+    local = reactor.listenUNIX(path, factory)
+    with connect(port) as sock:
+        await until(reactor, lambda: len(factory.built) == 1)
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(path)
+        assert await read(reactor, sock) == b""
+    assert len(factory.built) == 2
+    assert not any(each.made or each.lost for each in factory.built)
+    await local.stopListening()
+    await port.stopListening()
+
+
+async def adoptsUNIXSockets(reactor: Any) -> None:
+    """A UNIX socket of somebody's own keeps its file, and knows its peers."""
+    path = Path(tempfile.mkdtemp()) / "s"
+    sock = socket.socket(socket.AF_UNIX)
+    sock.setblocking(False)
+    sock.bind(str(path))
+    sock.listen()
+    path.chmod(0o640)
+    closed: list[bool] = []
+    factory = Builder()
+    port = reactor.adoptUNIXSocket(sock, factory, lambda: closed.append(True))
+    assert port.getHost().name == os.fsencode(path)
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+    clients[0].connect(str(path))
+    await until(reactor, lambda: factory.built and factory.built[0].made)
+    # One on uvloop's transport, one on Twisted's.
+    factory.kind = Receiver
+    clients[1].connect(str(path))
+    await until(reactor, lambda: len(factory.built) == 2 and factory.built[1].made)
+    for protocol in factory.built:
+        assert protocol.transport.getPeer().name is None
+        credentials = protocol.transport.peerCredentials
+        assert credentials == (os.getpid(), os.getuid(), os.getgid())
+        assert credentials.uid == os.getuid()
+    for each in clients:
+        each.close()
+    await until(reactor, lambda: all(each.lost for each in factory.built))
+    await port.stopListening()
+    assert closed == [True]
+    assert sock.fileno() == -1
+    assert path.stat().st_mode & 0o777 == 0o640
+    path.unlink()
+
+    class Unstarted(Builder):
+        def doStart(self) -> None:
+            raise KeyError("not today")
+
+    sock = socket.socket(socket.AF_UNIX)
+    with pytest.raises(KeyError):
+        reactor.adoptUNIXSocket(sock, Unstarted(), lambda: closed.append(True))
+    assert len(closed) == 2
+    assert sock.fileno() == -1
 
 
 async def servesTheEstablishedInAStorm(reactor: Any) -> None:
@@ -1061,8 +1128,8 @@ async def saysGoodbye(reactor: Any) -> None:
     reactor.addSystemEventTrigger("after", "shutdown", check)
 
 
-def main(name: str) -> int:
-    """Run one scenario."""
+def main(scenario: Callable[[Any], Coroutine[Any, Any, None]]) -> int:
+    """Run one."""
     reactor: Any = install()
     outcome: list[Any] = []
 
@@ -1074,7 +1141,7 @@ def main(name: str) -> int:
     globalLogPublisher.addObserver(observer)
 
     def run() -> None:
-        ran = Deferred.fromCoroutine(globals()[name](reactor))
+        ran = Deferred.fromCoroutine(scenario(reactor))
         ran.addTimeout(2 * TIMEOUT, reactor)
         ran.addBoth(outcome.append)
         ran.addBoth(lambda _: reactor.stop())
@@ -1096,4 +1163,4 @@ def main(name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(globals()[sys.argv[1]]))

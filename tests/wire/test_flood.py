@@ -103,11 +103,13 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
         yield started
 
 
-def test_flood(processes: Processes) -> None:
+@pytest.mark.parametrize("reactor", ["default", "uvloop"])
+def test_flood(processes: Processes, reactor: str) -> None:
     """Whoever floods is shut out within a moment, and is not let in again as long as it goes on."""
     port = freePort()
     server = processes.start(
-        "twistd", "-n", "myserv", "echo", "--listen", f"udp:{port}:interface=127.0.0.1"
+        *("twistd", "-n", "--reactor", reactor, "myserv", "echo"),
+        *("--listen", f"udp:{port}:interface=127.0.0.1"),
     ).serving()
     processors = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(server.pid, {processors[0]})

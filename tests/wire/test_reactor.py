@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from tests.reactor.__main__ import MODULES, judge
-from tests.wire import reactor_scenarios
+from tests.wire import native_scenarios, reactor_scenarios
 from tests.wire.processes import Processes, freePort, waitFor
 
 pytestmark = pytest.mark.wire
@@ -24,8 +24,9 @@ pytestmark = pytest.mark.wire
 ROOT: Final = Path(__file__).parents[2]
 
 SCENARIOS: Final = [
-    name
-    for name, each in vars(reactor_scenarios).items()
+    (module.__name__, name)
+    for module in (reactor_scenarios, native_scenarios)
+    for name, each in vars(module).items()
     if inspect.iscoroutinefunction(each) and list(inspect.signature(each).parameters) == ["reactor"]
 ]
 
@@ -53,10 +54,10 @@ def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess
     )
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_scenario(name: str) -> None:
-    """What L{tests.wire.reactor_scenarios} says of it."""
-    ran = run(sys.executable, "-m", "tests.wire.reactor_scenarios", name, PYTHONPATH=str(ROOT))
+@pytest.mark.parametrize(("module", "name"), SCENARIOS)
+def test_scenario(module: str, name: str) -> None:
+    """What L{tests.wire.reactor_scenarios} and its neighbour say of it."""
+    ran = run(sys.executable, "-m", module, name, PYTHONPATH=str(ROOT))
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
