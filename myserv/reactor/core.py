@@ -306,9 +306,13 @@ class UVLoopReactor(AsyncioSelectorReactor):
             self._timer = None
         self._armedFor = math.inf
         self.runUntilCurrent()
+        # What was just called may have armed the timer for something of its own, which
+        # need not be what comes next.
         delay = self.timeout()
-        if delay is not None and self._armedFor == math.inf:
-            self._arm(self.seconds() + delay, delay)
+        if delay is not None:
+            when = self.seconds() + delay
+            if when < self._armedFor:
+                self._arm(when, delay)
 
     def _reschedule(self) -> None:
         # What the parent class calls; L{_arm} has done it.

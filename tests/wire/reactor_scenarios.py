@@ -1055,6 +1055,28 @@ async def connectsDatagrams(reactor: Any) -> None:
 # Time, threads, the loop.
 
 
+async def keepsTimeBesideWhatRepeats(reactor: Any) -> None:
+    """What calls itself again and again, further on, does not make another call late."""
+    began = reactor.seconds()
+    times: list[float] = []
+    done: Deferred[None] = Deferred()
+
+    def again() -> None:
+        times.append(reactor.seconds() - began)
+        if len(times) < 3:
+            reactor.callLater(0.4, again)
+        else:
+            done.callback(None)
+
+    reactor.callLater(0.1, again)
+    called: list[float] = []
+    reactor.callLater(0.2, lambda: called.append(reactor.seconds() - began))
+    # Not with until, which asks every moment.
+    await done
+    assert called
+    assert 0.2 <= called[0] < 0.4, called
+
+
 async def keepsTime(reactor: Any) -> None:
     """A call comes at its time: never before, hardly after, and in order."""
     late: list[float] = []
