@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from OpenSSL import SSL
 
 from tests.endpoints.certificates import Issued, authority, intermediate, issue
 from tests.wire.processes import PROGRAMS, Processes, ServerProcess, freePort, waitFor
@@ -25,6 +29,10 @@ pytestmark = pytest.mark.wire
 NAME: Final = "a.example"
 
 PATIENCE: Final = 20
+
+MUCH: Final = 10 * 1024 * 1024
+
+REACTORS: Final = pytest.mark.parametrize("reactor", ["default", "uvloop"])
 
 
 @pytest.fixture
@@ -49,13 +57,20 @@ class Served:
     @ivar certs: Its certificates' directory.
     """
 
-    def __init__(self, processes: Processes, directory: Path, protocol: str, keys: str) -> None:
+    def __init__(
+        self,
+        processes: Processes,
+        directory: Path,
+        protocol: str,
+        keys: str,
+        reactor: str = "default",
+    ) -> None:
         self.port = freePort()
         self.certs = directory / "certs"
         renew(self.certs, NAME)
         self.process: ServerProcess = processes.start(
             "twistd",
-            *("-n", "--pidfile=", "myserv", protocol, "--listen"),
+            *("-n", "--pidfile=", "--reactor", reactor, "myserv", protocol, "--listen"),
             f"tls:certs={self.certs}{keys}:tcp:{self.port}:interface=127.0.0.1",
         ).serving()
 
@@ -145,18 +160,22 @@ def converse(served: Served, root: Path, *options: str, lines: tuple[str, ...]) 
 
 
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
-def test_openssl(version: str, processes: Processes, root: Path, tmp_path: Path) -> None:
+@REACTORS
+def test_openssl(
+    reactor: str, version: str, processes: Processes, root: Path, tmp_path: Path
+) -> None:
     """OpenSSL's client trusts what it is shown, and hears its echo."""
-    served = Served(processes, tmp_path, "echo", "")
+    served = Served(processes, tmp_path, "echo", "", reactor)
     said = converse(served, root, version, lines=("hello", "again"))
     assert "Verify return code: 0 (ok)" in said or "Verification: OK" in said
     assert said.count("again") == 1
     served.end()
 
 
-def test_newKeys(processes: Processes, root: Path, tmp_path: Path) -> None:
+@REACTORS
+def test_newKeys(reactor: str, processes: Processes, root: Path, tmp_path: Path) -> None:
     """A client may ask for new keys, and have us make new ones, while it talks."""
-    served = Served(processes, tmp_path, "echo", "")
+    served = Served(processes, tmp_path, "echo", "", reactor)
     said = converse(served, root, "-tls1_3", lines=("one", "k", "two", "K", "three", "K", "four"))
     for word in ("one", "two", "three", "four"):
         assert word in said
@@ -230,9 +249,10 @@ def test_plainHTTP(processes: Processes, root: Path, tmp_path: Path) -> None:
     assert "did not get through tls: http request" in served.end()
 
 
-def test_clientCertificates(processes: Processes, root: Path, tmp_path: Path) -> None:
+@REACTORS
+def test_clientCertificates(reactor: str, processes: Processes, root: Path, tmp_path: Path) -> None:
     """Those of the authority, and no others."""
-    served = Served(processes, tmp_path, "echo", f":clientCA={root}")
+    served = Served(processes, tmp_path, "echo", f":clientCA={root}", reactor)
     client = issue("a client", by=authority()).write(tmp_path, "client.pem")
     stranger = issue("a stranger").write(tmp_path, "stranger.pem")
     said = converse(served, root, "-cert", str(client), "-key", str(client), lines=("hello",))
@@ -243,9 +263,10 @@ def test_clientCertificates(processes: Processes, root: Path, tmp_path: Path) ->
     assert "peer did not return a certificate" in output
 
 
-def test_renewalUnderLoad(processes: Processes, root: Path, tmp_path: Path) -> None:
+@REACTORS
+def test_renewalUnderLoad(reactor: str, processes: Processes, root: Path, tmp_path: Path) -> None:
     """While clients come all the time, and a bad renewal comes first: none is lost."""
-    served = Served(processes, tmp_path, "echo", "")
+    served = Served(processes, tmp_path, "echo", "", reactor)
     first = (served.certs / NAME / "cert.pem").read_bytes()
     context = ssl.create_default_context(cafile=str(root))
     seen: list[bytes] = []
@@ -289,6 +310,142 @@ def test_renewalUnderLoad(processes: Processes, root: Path, tmp_path: Path) -> N
     assert failures == []
     assert served.process.output.count("a certificate was not taken") == 1
     served.end()
+
+
+@REACTORS
+def test_muchBothWays(reactor: str, processes: Processes, tmp_path: Path) -> None:
+    """Ten megabytes there and back, to a client that is slow to read: nothing is lost."""
+    served = Served(processes, tmp_path, "echo", "", reactor)
+    much = os.urandom(MUCH)
+    (tmp_path / "much").write_bytes(much)
+    with (
+        (tmp_path / "much").open("rb") as typed,
+        subprocess.Popen(
+            ["openssl", "s_client", "-connect", served.address, "-quiet"],
+            stdin=typed,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as client,
+    ):
+        assert client.stdout is not None
+        watchdog = threading.Timer(PATIENCE, client.kill)
+        watchdog.start()
+        time.sleep(0.5)
+        received = bytearray()
+        while len(received) < MUCH and (piece := os.read(client.stdout.fileno(), 1 << 16)):
+            received += piece
+            if len(received) < MUCH // 8:
+                time.sleep(0.01)
+        watchdog.cancel()
+        client.kill()
+    assert len(received) == MUCH
+    assert bytes(received) == much, "it came in another order"
+    served.end()
+
+
+class BareClient:
+    """
+    A client that says when its connection ends, and how.
+
+    @ivar ssl: Its TLS.
+    @ivar socket: Its socket.
+    """
+
+    def __init__(self, served: Served) -> None:
+        self.ssl = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+        self.ssl.set_connect_state()
+        self.socket = socket.create_connection(("127.0.0.1", served.port), PATIENCE)
+        while True:
+            try:
+                self.ssl.do_handshake()
+                break
+            except SSL.WantReadError:
+                self.send(self.flight())
+                self.ssl.bio_write(self.socket.recv(65536))
+
+    def flight(self, *messages: bytes, goodbye: bool = False) -> bytes:
+        """What goes over the wire for some messages."""
+        for message in messages:
+            self.ssl.sendall(message)
+        if goodbye:
+            self.ssl.shutdown()
+        pieces = []
+        with contextlib.suppress(SSL.WantReadError):
+            while True:
+                pieces.append(self.ssl.bio_read(65536))
+        return b"".join(pieces)
+
+    def send(self, data: bytes) -> None:
+        """Put it on the wire."""
+        self.socket.sendall(data)
+
+    def hear(self, size: int) -> bytes:
+        """Read until there is so much, or the server says goodbye."""
+        received = b""
+        while len(received) < size:
+            try:
+                received += self.ssl.recv(65536)
+            except SSL.WantReadError:
+                came = self.socket.recv(65536)
+                assert came, "the server left without a goodbye"
+                self.ssl.bio_write(came)
+            except SSL.ZeroReturnError:
+                break
+        return received
+
+
+@REACTORS
+def test_halfClose(reactor: str, processes: Processes, tmp_path: Path) -> None:
+    """A client that has said goodbye gets all its answers, the goodbye, and the end."""
+    served = Served(processes, tmp_path, "echo", "", reactor)
+    client = BareClient(served)
+    last = bytes(range(256)) * 2000
+    client.send(client.flight(b"hello", last, goodbye=True))
+    client.socket.shutdown(socket.SHUT_WR)
+    assert client.hear(MUCH) == b"hello" + last
+    assert client.socket.recv(1) == b""
+    client.socket.close()
+    served.end()
+
+
+@REACTORS
+def test_manyRecordsAtOnce(reactor: str, processes: Processes, tmp_path: Path) -> None:
+    """However records and segments fall, each is answered, in its order."""
+    served = Served(processes, tmp_path, "echo", "", reactor)
+    client = BareClient(served)
+    client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    messages = [b"%d," % number for number in range(500)]
+    stream = client.flight(*messages)
+    for size in (1, 5, 6, 29, 1000, 3000):
+        client.send(stream[:size])
+        stream = stream[size:]
+        # A segment of its own.
+        time.sleep(0.01)
+    client.send(stream)
+    expected = b"".join(messages)
+    assert client.hear(len(expected)) == expected
+    client.socket.close()
+    served.end()
+
+
+@REACTORS
+@pytest.mark.parametrize("reset", [False, True])
+def test_abruptEnd(reset: bool, reactor: str, processes: Processes, tmp_path: Path) -> None:
+    """It costs nobody anything, and is no bug."""
+    served = Served(processes, tmp_path, "echo", "", reactor)
+    for _ in range(5):
+        client = BareClient(served)
+        client.send(client.flight(b"hello"))
+        assert client.hear(5) == b"hello"
+        client.send(client.flight(b"half of it")[:-4])
+        if reset:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.socket.close()
+    other = BareClient(served)
+    other.send(other.flight(b"still there?"))
+    assert other.hear(12) == b"still there?"
+    other.socket.close()
+    assert "penalized" not in served.end()
 
 
 EXTENSIONS: Final = f"""
