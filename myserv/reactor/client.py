@@ -7,7 +7,6 @@ address to bind; from then on it is uvloop's.
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 from twisted.internet import tcp
@@ -17,7 +16,7 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
 from myserv.reactor.opening import open_
-from myserv.reactor.sockets import wrap
+from myserv.reactor.sockets import Descriptor, own
 from myserv.reactor.stream import Stream
 
 
@@ -32,9 +31,9 @@ class TCPClientStream(Stream):
     tlsClient = True
 
     def __init__(
-        self, sock: socket.socket, addr: Any, peer: Any, connector: Any, reactor: Any
+        self, descriptor: Descriptor, addr: Any, peer: Any, connector: Any, reactor: Any
     ) -> None:
-        super().__init__(sock, None, reactor)
+        super().__init__(descriptor, None, reactor)
         self.connector = connector
         self.addr = addr
         self._peer = peer
@@ -104,8 +103,8 @@ class _Connecting(tcp.Client):
         # Who would still give up, on time for example, is too late.
         self.connected = 1
         peer = self.getPeer()
-        sock = wrap(self.addressFamily, self.socket.detach())
-        stream = TCPClientStream(sock, self.addr, peer, self.connector, self.reactor)
+        taken = own(self.socket.detach(), self.addressFamily)
+        stream = TCPClientStream(taken, self.addr, peer, self.connector, self.reactor)
         self.connector.transport = stream
         del self.connector
         open_(stream)

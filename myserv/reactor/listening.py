@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import Callable
-from socket import AF_INET6, SO_LINGER, SOCK_STREAM, SOL_SOCKET
+from socket import IPPROTO_TCP, SO_LINGER, SOL_SOCKET, TCP_NODELAY
 from socket import socket as Socket
 from typing import Any, Final
 
@@ -22,8 +23,9 @@ from twisted.python.failure import Failure
 
 from myserv.reactor.opening import Opening, begin, finish
 from myserv.reactor.server import TCPServerStream, unixServerStream
-from myserv.reactor.sockets import CLASSES
-from myserv.reactor.stream import RESET, Stream, scoped
+from myserv.reactor.sockets import Descriptor
+from myserv.reactor.stream import RESET, Stream
+from myserv.reactor.stream import address as addressOf
 
 BATCH: Final = 16
 """Connections accepted in one turn of the loop, at most: about as long as a hundred
@@ -156,10 +158,10 @@ class AcceptingPort:
     def _acceptBatch(self, openings: list[Opening]) -> int:
         accepted = 0
         accept = self.socket._accept  # accept() without its object
-        kind = CLASSES[self.addressFamily]
+        family = int(self.addressFamily)
         while accepted < self._batch and self.reading:
             try:
-                descriptor, peer = accept()
+                number, peer = accept()
             except BlockingIOError:
                 break
             except OSError as error:
@@ -169,33 +171,37 @@ class AcceptingPort:
                 accepted += 1
                 continue
             accepted += 1
-            sock = kind(self.addressFamily, SOCK_STREAM, 0, descriptor)
-            self._accepted(sock, peer, openings)
+            self._accepted(Descriptor(number, family), peer, openings)
         return accepted
 
-    def _accepted(self, sock: Socket, peer: Any, openings: list[Opening]) -> None:
+    def _accepted(self, descriptor: Descriptor, peer: Any, openings: list[Opening]) -> None:
         try:
-            if len(peer) == 4 and self.addressFamily == AF_INET6:
-                peer = scoped(peer)
-            protocol = self.factory.buildProtocol(self._buildAddr(peer))
+            addr = self._buildAddr(peer)
+            protocol = self.factory.buildProtocol(addr)
         except BaseException:
-            sock.close()
+            os.close(descriptor.fileno())
             raise
         if protocol is None:
-            sock.close()
+            os.close(descriptor.fileno())
         elif getattr(type(protocol), "closesAtOnce", False):
-            sock.setsockopt(SOL_SOCKET, SO_LINGER, RESET)
-            sock.close()
+            descriptor.socket.setsockopt(SOL_SOCKET, SO_LINGER, RESET)
+            descriptor.socket.close()
         else:
             number = self.sessionno
             self.sessionno = number + 1
-            self._open(sock, protocol, peer, number, openings)
+            self._open(descriptor, protocol, addr, peer, number, openings)
 
     def _buildAddr(self, address: Any) -> Any:
         raise NotImplementedError
 
     def _open(
-        self, sock: Socket, protocol: Any, peer: Any, number: int, openings: list[Opening]
+        self,
+        descriptor: Descriptor,
+        protocol: Any,
+        addr: Any,
+        peer: Any,
+        number: int,
+        openings: list[Opening],
     ) -> None:
         raise NotImplementedError
 
@@ -231,13 +237,27 @@ class TCPPort(AcceptingPort, tcp.Port):
     A TCP port.
     """
 
+    def startReading(self) -> None:
+        """
+        Accept, from now on or again.
+        """
+        # Connections have it from here, which saves each of them asking for it.
+        self.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        super().startReading()
+
     def _buildAddr(self, address: Any) -> Any:
-        return self._addressType("TCP", *address)
+        return addressOf(address)
 
     def _open(
-        self, sock: Socket, protocol: Any, peer: Any, number: int, openings: list[Opening]
+        self,
+        descriptor: Descriptor,
+        protocol: Any,
+        addr: Any,
+        peer: Any,
+        number: int,
+        openings: list[Opening],
     ) -> None:
-        stream = TCPServerStream(sock, protocol, peer, self, number, self.reactor)
+        stream = TCPServerStream(descriptor, protocol, addr, self, number, self.reactor)
         openings.append(begin(stream))
 
 
@@ -250,12 +270,18 @@ class UNIXPort(AcceptingPort, unix.Port):
         return UNIXAddress(address)
 
     def _open(
-        self, sock: Socket, protocol: Any, peer: Any, number: int, openings: list[Opening]
+        self,
+        descriptor: Descriptor,
+        protocol: Any,
+        addr: Any,
+        peer: Any,
+        number: int,
+        openings: list[Opening],
     ) -> None:
         def open_(stream: Stream) -> None:
             openings.append(begin(stream))
 
-        unixServerStream(sock, protocol, peer, self, number, self.reactor, open_)
+        unixServerStream(descriptor, protocol, peer, self, number, self.reactor, open_)
 
 
 class AdoptedUNIXPort(UNIXPort):

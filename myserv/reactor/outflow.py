@@ -19,6 +19,8 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from myserv.reactor.sockets import Descriptor
+
 BUFFER: Final = 64 * 1024
 """Bytes that may wait to be sent until a producer is paused; Twisted's figure."""
 
@@ -40,7 +42,7 @@ class Outflow:
     What a protocol writes to.
 
     @ivar native: uvloop's transport; C{None} before it is there and after the end.
-    @ivar socket: The socket, for its options.
+    @ivar descriptor: The socket's.
     @ivar protocol: What is told about both halves; C{None} after the end.
     @ivar connected: There is a protocol, and the end has not come.
     @ivar disconnected: The end has come.
@@ -67,19 +69,29 @@ class Outflow:
     _direct = False
     _drainDue = False
 
-    def __init__(self, sock: socket.socket, protocol: Any, reactor: Any) -> None:
+    def __init__(self, descriptor: Descriptor, protocol: Any, reactor: Any) -> None:
         """
         Args:
-            sock: Connected.
+            descriptor: Of a connected socket.
             protocol: What reads it.
             reactor: A L{myserv.reactor.core.UVLoopReactor}.
         """
-        self.socket = sock
+        self.descriptor = descriptor
         self.protocol = protocol
         self.reactor = reactor
         self.native: Any = None
         self._loop: asyncio.AbstractEventLoop = reactor.eventLoop
         self._send: Callable[[bytes], object] = ignore
+
+    @property
+    def socket(self) -> socket.socket:
+        """
+        The socket, for its options; to read or write it is uvloop's.
+
+        Raises:
+            OSError: The connection is over.
+        """
+        return self.descriptor.socket
 
     # Bytes.
 

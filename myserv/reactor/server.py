@@ -4,7 +4,6 @@ The connections that a port accepted.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -15,30 +14,38 @@ from zope.interface import implementer
 
 from myserv.reactor.credentials import Credentialed
 from myserv.reactor.descriptors import DescriptorQueue
-from myserv.reactor.stream import Stream, address
+from myserv.reactor.sockets import Descriptor
+from myserv.reactor.stream import Stream
 
 
 class ServerStream(Stream):
     """
     A connection to one of our ports.
 
-    @ivar client: The peer's address, as the kernel gave it.
     @ivar server: The port, C{None} for an adopted socket.
     @ivar sessionno: Counts the port's connections.
-    @ivar hostname: The peer's host.
     """
 
     def __init__(
         self,
-        sock: socket.socket,
+        descriptor: Descriptor,
         protocol: Any,
-        client: Any,
+        peer: Any,
         server: Any,
         sessionno: int,
         reactor: Any,
     ) -> None:
-        super().__init__(sock, protocol, reactor)
-        self.client = client
+        """
+        Args:
+            descriptor: The socket's.
+            protocol: What reads it.
+            peer: The other end, see the subclasses.
+            server: The port, if one accepted it.
+            sessionno: Counts the port's connections.
+            reactor: See L{myserv.reactor.outflow.Outflow}.
+        """
+        super().__init__(descriptor, protocol, reactor)
+        self._peer = peer
         self.server = server
         self.sessionno = sessionno
 
@@ -55,7 +62,7 @@ class ServerStream(Stream):
     @property
     def hostname(self) -> Any:
         """The peer's host."""
-        return self.client[0]
+        raise NotImplementedError
 
     @property
     def _on(self) -> Any:
@@ -64,8 +71,21 @@ class ServerStream(Stream):
 
 class TCPServerStream(ServerStream):
     """
-    A TCP connection to one of our ports.
+    A TCP connection to one of our ports; its peer is Twisted's address.
     """
+
+    @property
+    def client(self) -> tuple[Any, ...]:
+        """The peer's address, as the kernel has it."""
+        peer = self._peer
+        if isinstance(peer, IPv4Address):
+            return peer.host, peer.port
+        return peer.host, peer.port, peer.flowInfo, peer.scopeID
+
+    @property
+    def hostname(self) -> Any:
+        """The peer's host."""
+        return self._peer.host
 
     @property
     def _on(self) -> Any:
@@ -75,20 +95,26 @@ class TCPServerStream(ServerStream):
         """
         The client's address, after the end, too.
         """
-        return address(self.client)
+        peer: IPv4Address | IPv6Address = self._peer
+        return peer
 
 
 @implementer(IUNIXTransport)
 class UNIXServerStream(Credentialed, DescriptorQueue, ServerStream):
     """
-    A connection to one of our UNIX sockets.
+    A connection to one of our UNIX sockets; its peer is the path that the kernel gave.
     """
+
+    @property
+    def client(self) -> Any:
+        """The path that the peer has bound, empty if it has none."""
+        return self._peer
 
     @property
     def hostname(self) -> Any:
         """The path that the peer has bound, which most have not."""
         # As Twisted's, of an adopted socket it is our end's.
-        return self._on if self.server is None else self.client
+        return self._on if self.server is None else self._peer
 
     @property
     def _on(self) -> Any:
@@ -104,7 +130,7 @@ class UNIXServerStream(Credentialed, DescriptorQueue, ServerStream):
         """
         The path at the other end.
         """
-        return UNIXAddress(self.client or None)
+        return UNIXAddress(self._peer or None)
 
     def getTcpNoDelay(self) -> bool:
         """
@@ -125,9 +151,9 @@ class _Receiving(Credentialed, unix.Server):
 
 
 def unixServerStream(
-    sock: socket.socket,
+    descriptor: Descriptor,
     protocol: Any,
-    client: Any,
+    peer: Any,
     server: Any,
     sessionno: int,
     reactor: Any,
@@ -143,10 +169,10 @@ def unixServerStream(
         Its transport.
     """
     if not IFileDescriptorReceiver.providedBy(protocol):
-        stream = UNIXServerStream(sock, protocol, client, server, sessionno, reactor)
+        stream = UNIXServerStream(descriptor, protocol, peer, server, sessionno, reactor)
         open_(stream)
         return stream
-    stock: Any = _Receiving(sock, protocol, client, server, sessionno, reactor)
+    stock: Any = _Receiving(descriptor.socket, protocol, peer, server, sessionno, reactor)
     if server is None:
         stock.repstr = f"<{type(protocol).__name__} #{sessionno}>"
     accepted: Any = protocol

@@ -1,42 +1,79 @@
 """
-Sockets whose kind costs nothing to ask for.
+The sockets of connections: descriptors, until somebody asks for more.
 
-The C{family} and C{type} of Python's own are looked up in an enumeration each time,
-and uvloop asks for both whenever it makes a transport.
+To make a socket object of a descriptor costs as much as to accept it, and most
+connections never need one.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
 
-class _Inet(socket.socket):
-    __slots__ = ()
-    family = socket.AF_INET
-    type = socket.SOCK_STREAM
+class Descriptor:
+    """
+    The descriptor of a connected stream socket: what uvloop takes for the socket
+    itself, and closes.
 
+    @ivar family: That of a UNIX socket for all of them.  uvloop reads, writes and
+        closes TCP sockets as it does those; but it asks each TCP socket for both
+        addresses and keeps them, and has it send without delay.  Nobody needs the
+        former, and the latter a connection has from its port.
+    """
 
-class _Inet6(socket.socket):
-    __slots__ = ()
-    family = socket.AF_INET6
-    type = socket.SOCK_STREAM
+    __slots__ = ("_family", "_number", "_socket")
 
-
-class _Unix(socket.socket):
-    __slots__ = ()
     family = socket.AF_UNIX
     type = socket.SOCK_STREAM
 
+    def __init__(self, number: int, family: int) -> None:
+        """
+        Args:
+            number: Its own from now on.
+            family: What the socket really is.
+        """
+        self._number = number
+        self._family = family
+        self._socket: socket.socket | None = None
 
-CLASSES = {socket.AF_INET: _Inet, socket.AF_INET6: _Inet6, socket.AF_UNIX: _Unix}
-"""By address family: called with family, type, protocol and descriptor."""
+    def fileno(self) -> int:
+        """
+        The number, -1 after the end.
+        """
+        return self._number
+
+    @property
+    def socket(self) -> socket.socket:
+        """
+        The socket, for its options.
+
+        Raises:
+            OSError: The connection is over.
+        """
+        if self._socket is None:
+            if self._number < 0:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            self._socket = socket.socket(self._family, self.type, 0, self._number)
+        return self._socket
+
+    def close(self) -> None:
+        """
+        Be nobody's any more: uvloop closes the descriptor, or has done so.
+        """
+        self._number = -1
+        if self._socket is not None:
+            # Whoever kept it is not to meet the descriptor's next owner.
+            self._socket.detach()
 
 
-def wrap(family: int, descriptor: int) -> socket.socket:
+def own(number: int, family: int) -> Descriptor:
     """
-    Make a stream socket of its descriptor, which is its own from then on.
+    Take over a stream socket by its number.
     """
-    os.set_blocking(descriptor, False)
-    kind = CLASSES[socket.AddressFamily(family)]
-    return kind(family, socket.SOCK_STREAM, 0, descriptor)
+    os.set_blocking(number, False)
+    taken = Descriptor(number, family)
+    if family != socket.AF_UNIX:
+        taken.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return taken

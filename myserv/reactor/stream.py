@@ -225,16 +225,16 @@ class Stream(Outflow):
 
     def _closeNative(self, *, reset: bool) -> None:
         native, self.native = self.native, None
-        # The peer may be gone, or uvloop have closed already.
-        with contextlib.suppress(OSError):
-            if reset:
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            elif self._shouldShutdown:
-                # Now, not when uvloop gets to it.
-                self.socket.shutdown(socket.SHUT_RDWR)
+        if reset or not self._inputEnded:
+            # The peer may be gone, or uvloop have closed already.
+            with contextlib.suppress(OSError):
+                if reset:
+                    self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                elif self._shouldShutdown:
+                    # Now, not when uvloop gets to it: the peer waits.
+                    self.socket.shutdown(socket.SHUT_RDWR)
         native.abort()
-        # Whoever kept it is not to meet the descriptor's next owner.
-        self.socket.detach()
+        self.descriptor.close()
 
     # As a producer.
 
@@ -298,7 +298,7 @@ class Stream(Outflow):
         """
         The socket's descriptor, -1 after the end.
         """
-        return self.socket.fileno()
+        return self.descriptor.fileno()
 
     def getHost(self) -> Any:
         """
