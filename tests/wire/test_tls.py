@@ -445,7 +445,7 @@ def test_abruptEnd(reset: bool, reactor: str, processes: Processes, tmp_path: Pa
     other.send(other.flight(b"still there?"))
     assert other.hear(12) == b"still there?"
     other.socket.close()
-    assert "penalized" not in served.end()
+    assert "misbehaved" not in served.end()
 
 
 EXTENSIONS: Final = f"""

@@ -22,6 +22,8 @@ class RecordBoundaries:
     @ivar between: The next byte begins a record.
     """
 
+    __slots__ = ("_header", "_outstanding", "between")
+
     def __init__(self) -> None:
         self.between = True
         # Of the record under way: bytes that are still to come, or, where not

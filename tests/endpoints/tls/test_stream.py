@@ -79,6 +79,20 @@ def test_echo(version: int, cert: Path) -> None:
         assert len(stage.events(ConnectionStarted)) == 1
 
 
+@VERSIONS
+def test_byWhatIsPublic(version: int, cert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a pyOpenSSL whose insides are not known it is slower, and the same."""
+    monkeypatch.setattr(sealing, "_buffer", None)
+    much = bytes(range(256)) * 300
+    with staged(cert=cert) as stage:
+        client = stage.client(version=version).go()
+        assert client.send(b"hello").received == b"hello"
+        assert client.send(much).received == b"hello" + much
+        client.peer.send(client.encrypted(b"!") + client.goodbye())
+        assert client.go().received == b"hello" + much + b"!"
+        assert client.toldGoodbye
+
+
 def test_whatItIs(cert: Path) -> None:
     """The protocol's transport says that it is TLS."""
     with staged(cert=cert) as stage:
