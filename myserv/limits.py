@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from myserv.errors import ConfigurationError, Problem
 from myserv.events import Offence
 from myserv.options.declare import option
 from myserv.options.structure import structure
@@ -30,6 +31,13 @@ class WhenFull(enum.Enum):
 
     REFUSE = "refuse"
     """It is closed at once."""
+
+
+_BURSTS: Final = {
+    "acceptBurst": "acceptRate",
+    "acceptBurstPerPeer": "acceptRatePerPeer",
+    "datagramBurstPerPeer": "datagramRatePerPeer",
+}
 
 
 @frozen
@@ -146,6 +154,11 @@ class PenaltyLimits:
     timeout: Duration = option(Duration(10), help="for a deadline that passed")
     abuse: Duration = option(Duration(90), help="for what no client does by mistake")
 
+    def __attrs_post_init__(self) -> None:
+        if self.maximum < self.threshold:
+            message = f"is less than threshold, {self.threshold}: nobody would ever be refused"
+            raise ConfigurationError(Problem(message, ("maximum",)))
+
     def costOf(self, offence: Offence) -> float:
         """
         Say what an offence costs, in seconds.
@@ -182,4 +195,14 @@ def structureLimits(*given: Mapping[str, object]) -> Limits:
         merged.update(each)
     limits = structure(Limits, merged)
     assert limits is not None
+    problems = [
+        Problem(f'has no meaning without "{rate}"', (burst,))
+        for burst, rate in _BURSTS.items()
+        if getattr(limits, burst) and not getattr(limits, rate)
+    ]
+    if 0 < limits.maxUnsent < limits.writeBuffer:
+        message = f"is less than writeBuffer, {limits.writeBuffer}"
+        problems.append(Problem(message, ("maxUnsent",)))
+    if problems:
+        raise ConfigurationError(problems)
     return limits

@@ -7,6 +7,8 @@ later holds for those who were there before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from myserv.admission.reasons import CONNECTIONS, PEER_CONNECTIONS, ROOM
 from myserv.admission.rule import Rule
 from myserv.admission.tallies import ServiceTally, Tally
@@ -48,15 +50,20 @@ class Connections(Rule):
     C{maxConnections}, of a service or of the server.
     """
 
-    __slots__ = ("_isShared", "_limit", "_reason", "_tally")
+    __slots__ = ("_isShared", "_isUnaware", "_limit", "_reason", "_tally")
 
-    def __init__(self, tally: Tally, limit: int, reason: str) -> None:
+    def __init__(
+        self, tally: Tally, limit: int, reason: str, isUnaware: Callable[[], bool] | None = None
+    ) -> None:
         """
         Args:
             tally: What is counted.
             limit: Connections at once; at least 1.
             reason: Why an arrival is refused.
+            isUnaware: Of a service whose arrivals wait: says whether its listeners do
+                not know yet that there is no room.
         """
+        self._isUnaware = isUnaware if tally.isShared else None
         self._tally = tally
         self._isShared = tally.isShared
         self._limit = limit
@@ -69,21 +76,30 @@ class Connections(Rule):
         tally = self._tally
         if self._isShared:
             tally.look()
-        return self._reason if tally.total >= self._limit else None
+        if tally.total < self._limit:
+            return None
+        # Another process took the last place a moment ago, and this arrival had been
+        # accepted when it would have had to wait: to reset it would be worse than to
+        # have one more, which is one for each process at most.
+        return None if self._isUnaware is not None and self._isUnaware() else self._reason
 
 
-def serviceConnections(tally: ServiceTally, limit: int) -> Rule:
+def serviceConnections(
+    tally: ServiceTally, limit: int, isUnaware: Callable[[], bool] | None = None
+) -> Rule:
     """
-    Limit the connections of a service.
+    Limit the connections of a service; see L{Connections}.
     """
-    return Connections(tally, limit, CONNECTIONS)
+    return Connections(tally, limit, CONNECTIONS, isUnaware)
 
 
-def serverConnections(tally: Tally, limit: int) -> Rule:
+def serverConnections(
+    tally: Tally, limit: int, isUnaware: Callable[[], bool] | None = None
+) -> Rule:
     """
-    Limit the connections of all services.
+    Limit the connections of all services; see L{Connections}.
     """
-    return Connections(tally, limit, ROOM)
+    return Connections(tally, limit, ROOM, isUnaware)
 
 
 class Counted(Rule):

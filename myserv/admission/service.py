@@ -261,10 +261,11 @@ class Admission:
             self._rate,
             PeerConnections(self._tally, ofPeer) if ofPeer else None,
         ]
+        isUnaware = self._isUnaware if limits.whenFull is WhenFull.WAIT else None
         if limits.maxConnections:
-            rules.append(serviceConnections(self._tally, limits.maxConnections))
+            rules.append(serviceConnections(self._tally, limits.maxConnections, isUnaware))
         if room.limit < math.inf:
-            rules.append(serverConnections(room.tallies, int(room.limit)))
+            rules.append(serverConnections(room.tallies, int(room.limit), isUnaware))
         # Before those of third parties, who might let somebody else in meanwhile.
         rules.append(self._counted)
         rules += self._extra
@@ -348,6 +349,9 @@ class Admission:
 
     def _shareOf(self, rate: float, burst: float) -> tuple[float, float]:
         return rate * self._share, max(1.0, (burst or rate) * self._share)
+
+    def _isUnaware(self) -> bool:
+        return self._waiting.full is None
 
     def _countRefusal(self, reason: str) -> None:
         if reason not in self.refusals and len(self.refusals) >= COUNTED_REASONS:

@@ -20,6 +20,9 @@ AT = "tcp:7000"
 
 def limitsOf(**keys: object) -> Limits:
     """Limits, as an operator would write them."""
+    if not keys.get("acceptRatePerPeer"):
+        # It would have no meaning, and be refused.
+        keys.pop("acceptBurstPerPeer", None)
     return structureLimits(keys)
 
 

@@ -66,14 +66,11 @@ def test_whoGoesOnIsRefusedForLongerUpToTheMaximum() -> None:
     assert penalize(hall, offence=Offence.ABUSE) == 600
 
 
-def test_aMaximumBelowTheThresholdIsTheThreshold() -> None:
-    """Nobody could ever be refused otherwise."""
-    hall = Hall(penalties=penaltiesOf(maximum=8.0))
+def test_aMaximumAtTheThreshold() -> None:
+    """Whoever reaches it is refused for that long."""
+    hall = Hall(penalties=penaltiesOf(threshold=8.0, maximum=8.0))
     assert penalize(hall) == 0
     assert penalize(hall) == 8
-    nothing = Hall(penalties=penaltiesOf(maximum=0.0))
-    assert penalize(nothing) == 0
-    letIn(nothing.service(), SINNER)
 
 
 @pytest.mark.parametrize("peer", ["/run/x", b"/run/x", None, ("127.0.0.1", 5), ("::1", 5)])

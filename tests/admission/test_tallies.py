@@ -40,7 +40,9 @@ def halls(workers: int, room: int = 0) -> list[Hall]:
 
 def test_aLimitHoldsOverAllProcesses() -> None:
     """Of a service, whichever process somebody comes to."""
-    first, second = (hall.service("echo", maxConnections=3) for hall in halls(2))
+    first, second = (
+        hall.service("echo", maxConnections=3, whenFull="refuse") for hall in halls(2)
+    )
     one = letIn(first, "192.0.2.1")
     letIn(second, "192.0.2.2")
     letIn(first, "192.0.2.3")
@@ -48,6 +50,21 @@ def test_aLimitHoldsOverAllProcesses() -> None:
     assert (first.connections, second.connections) == (2, 1)
     first.release(one)
     letIn(second, "192.0.2.4")
+
+
+@pytest.mark.parametrize("limits", [{"maxConnections": 2}, {}])
+def test_whoWasAcceptedBeforeItWasKnownIsLetIn(limits: dict[str, object]) -> None:
+    """Where arrivals wait nobody is reset: one for each process is too many, at most."""
+    first, second = (
+        hall.service("echo", maxConnectionsPerPeer=0, **limits)
+        for hall in halls(2, room=0 if limits else 2)
+    )
+    letIn(first, "192.0.2.1")
+    letIn(first, "192.0.2.2")
+    letIn(second, "192.0.2.3")
+    assert second.full is not None
+    assert isinstance(tryIn(second, "192.0.2.4"), str)
+    assert isinstance(tryIn(first, "192.0.2.4"), str)
 
 
 def test_theRoomOfAServerIsThatOfAllProcesses() -> None:
@@ -85,9 +102,9 @@ def test_roomThatAnotherProcessMakesIsFoundByLooking() -> None:
     told: list[str] = []
     there.watch(lambda: told.append("pause"), lambda: told.append("resume"))
     arrival = letIn(here)
+    second.server.lookAgain()
     assert tryIn(there) == ROOM
     assert told == ["pause"]
-    second.server.lookAgain()
     here.release(arrival)
     assert told == ["pause"]
     second.server.lookAgain()
