@@ -105,15 +105,41 @@ def judge(module: str) -> tuple[Outcomes, Outcomes, dict[str, str]]:
         The outcomes with epoll, with this reactor, and why those failed that have
         to pass.
     """
-    listed = [name for name in EXCEPTIONS if name.startswith(f"{module}.")]
-    theirs, ours = run("epoll", module), run("ours", module, listed)
+    theirs, ours = run("epoll", module), run("ours", module, _excepted(module))
     failed = _failed(theirs, ours)
     for _ in range(TRIES - 1):
-        for name in list(failed):
-            again = run("ours", f"{module}:{name.rpartition('.')[2]}", listed)
-            ours[name] = again.get(name, ours.get(name, ("failed", failed[name])))
+        _tryAgain(module, ours, failed)
         failed = _failed(theirs, ours)
     return theirs, ours, failed
+
+
+def judgeAlone(module: str) -> tuple[Outcomes, dict[str, str]]:
+    """
+    Run a module's tests with this reactor, and with epoll those that fail only: that
+    takes a tenth of the time, because epoll waits out what is excepted here.
+
+    Returns:
+        The outcomes, and why those failed that have to pass.
+    """
+    ours = run("ours", module, _excepted(module))
+    failed = _failed({}, ours)
+    for _ in range(TRIES - 1):
+        _tryAgain(module, ours, failed)
+        failed = _failed({}, ours)
+    theirs: Outcomes = {}
+    for name in failed:
+        theirs |= run("epoll", f"{module}:{name.rpartition('.')[2]}")
+    return ours, _failed(theirs, ours)
+
+
+def _excepted(module: str) -> list[str]:
+    return [name for name in EXCEPTIONS if name.startswith(f"{module}.")]
+
+
+def _tryAgain(module: str, ours: Outcomes, failed: dict[str, str]) -> None:
+    for name, why in failed.items():
+        again = run("ours", f"{module}:{name.rpartition('.')[2]}", _excepted(module))
+        ours[name] = again.get(name, ours.get(name, ("failed", why)))
 
 
 def _failed(theirs: Outcomes, ours: Outcomes) -> dict[str, str]:
@@ -141,7 +167,7 @@ def main(modules: Sequence[str]) -> int:
             "epoll": sum(outcome == "passed" for outcome, _ in theirs.values()),
             "passed": sum(outcome == "passed" for outcome, _ in ours.values()),
             "failed": len(failed),
-            "excepted": sum(name.startswith(f"{module}.") for name in EXCEPTIONS),
+            "excepted": len(_excepted(module)),
         }
         took = time.monotonic() - started
         sys.stdout.write(f"{module:29}{_said(counts)}, {took:.0f} s\n")
