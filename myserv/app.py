@@ -14,7 +14,7 @@ L{myserv.server.plan.planServices} and L{myserv.server.build.buildServer}.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -27,6 +27,8 @@ from myserv.config.model import ServerKeys
 from myserv.discovery import installedPlugins, pluginOf
 from myserv.errors import ConfigurationError, Problem
 from myserv.interfaces import IEventObserver, IProtocolPlugin
+from myserv.limits import PenaltyLimits
+from myserv.options.structure import structure
 from myserv.tap.mistakes import oneLinePerMistake
 from myserv.tap.server import makeTwistdServer, planOne
 from myserv.tap.workers import makeServer as serve
@@ -42,6 +44,7 @@ def makeService(
     portal: Portal | None = None,
     observers: Iterable[IEventObserver] = (),
     limits: Mapping[str, object] | None = None,
+    penalties: Mapping[str, object] | None = None,
     logConnections: bool = False,
 ) -> IService:
     """
@@ -57,6 +60,7 @@ def makeService(
         portal: Where its peers log in.
         observers: Who is told of events, beside the log.
         limits: What peers may do, as a configuration file has it.
+        penalties: What misbehaviour costs them, likewise.
         logConnections: Write a line to the log for each connection.
 
     Returns:
@@ -66,7 +70,7 @@ def makeService(
         SystemExit: Something is wrong with what was asked for.
     """
     with oneLinePerMistake():
-        strings = _checkTypes(listen, options, directory, limits)
+        strings = _checkTypes(listen, options, directory, limits=limits, penalties=penalties)
         registry = installedPlugins()
         plugin = registry.find(protocol) if isinstance(protocol, str) else pluginOf(protocol)
         service = plugin.name if name is None else name
@@ -84,12 +88,23 @@ def makeService(
             portal=portal,
             observers=tuple(observers),
             report=report,
+            penalties=_penalties(penalties, report),
         )
         return server
 
 
+def _penalties(
+    values: Mapping[str, object] | None,
+    report: Callable[[Iterable[Problem]], ConfigurationError],
+) -> PenaltyLimits | None:
+    try:
+        return structure(PenaltyLimits, values or {})
+    except ConfigurationError as error:
+        raise report(each.under(("penalties",)) for each in error.problems) from None
+
+
 def _checkTypes(
-    listen: object, options: object, directory: object, limits: object
+    listen: object, options: object, directory: object, **tables: object
 ) -> tuple[str, ...]:
     # A .tac file is seldom checked by anything but its first run.
     strings: tuple[object, ...] = ()
@@ -100,14 +115,11 @@ def _checkTypes(
             f"listen={listen!r}: give an endpoint string or a list of them, such as "
             '["tcp:7007", "udp:7007"]'
         )
-    if options is not None and not isinstance(options, Mapping):
-        raise ConfigurationError(
-            f"options={options!r}: give a dictionary, as a configuration file would hold"
-        )
-    if limits is not None and not isinstance(limits, Mapping):
-        raise ConfigurationError(
-            f"limits={limits!r}: give a dictionary, as a configuration file would hold"
-        )
+    for name, table in {"options": options, **tables}.items():
+        if table is not None and not isinstance(table, Mapping):
+            raise ConfigurationError(
+                f"{name}={table!r}: give a dictionary, as a configuration file would hold"
+            )
     if directory is not None and not isinstance(directory, (str, Path)):
         raise ConfigurationError(f"directory={directory!r}: give a path")
     return cast(tuple[str, ...], strings)

@@ -125,6 +125,13 @@ def test_defaults() -> None:
     assert context.portal is None
 
 
+def test_penalties(capfd: pytest.CaptureFixture[str]) -> None:
+    """A C{.tac} file may say what misbehaviour costs."""
+    built(makeService("echo", listen="tcp:7", penalties={"exempt": ["::1"]}))
+    said = refusal(capfd, "echo", listen="tcp:7", penalties={"threshold": "1h"})
+    assert said.startswith("service echo: penalties.maximum: is less than threshold, 1h")
+
+
 def test_limits() -> None:
     """What peers may do, in the words of a configuration file."""
     [service] = built(makeService("echo", listen="tcp:7", limits={"idle": "5s", "deny": ["::1"]}))

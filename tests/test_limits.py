@@ -67,3 +67,9 @@ def test_everyOffenceHasItsPrice() -> None:
         Offence.TIMEOUT: 10.0,
         Offence.ABUSE: 90.0,
     }
+
+
+@pytest.mark.parametrize("zero", [0, "0", "0s"])
+def test_noLimit(zero: object) -> None:
+    """However it is written."""
+    assert structureLimits({"idle": zero}).idle == 0

@@ -186,8 +186,8 @@ def _toDecimal(value: object) -> float:
 def _toDuration(value: object) -> Duration:
     if isinstance(value, Duration):
         return value
-    if isinstance(value, str):
-        return Duration.parse(value)
+    if isinstance(value, str) or (value == 0 and isinstance(value, int)):
+        return Duration.parse(str(value))
     raise ValueError(
         f'{written(value)} is not a duration: write a number and a unit in quotes, such as "30s"'
     )

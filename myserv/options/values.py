@@ -66,11 +66,13 @@ class Duration(float):
         Read a duration.
 
         Args:
-            text: Numbers with units, one of ms, s, m, h, d.
+            text: Numbers with units, one of ms, s, m, h, d; 0 needs none.
 
         Raises:
             ValueError: It is anything else.
         """
+        if text == "0":
+            return cls(0)
         if bare := _NUMBER.fullmatch(text):
             raise ValueError(f'{text!r} is not a duration: write a unit: "{bare[1]}s"')
         wrong = f'{text!r} is not a duration: write a number and ms, s, m, h or d, such as "30s"'

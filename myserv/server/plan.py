@@ -166,6 +166,10 @@ def planServices(requests: Sequence[ServiceConfig], registry: Finder) -> tuple[S
     return tuple(plan for plan in plans if plan is not None)
 
 
+_NETWORK: Final = frozenset({"tcp", "udp", "ssl"})
+"""The places whose peers come over the network."""
+
+
 def _plan(
     request: ServiceConfig,
     registry: Finder,
@@ -192,6 +196,8 @@ def _plan(
     options = attempt(lambda: _structureOptions(plugin, request.options), "options")
     problems.extend(_wrongKinds(request.protocol, plugin, endpoints))
     limits = attempt(lambda: _structureLimits(plugin, request), "limits")
+    if limits is not None:
+        problems.extend(_unidentified(limits, endpoints, request.key))
     if len(problems) > before:
         return None
     return ServicePlan(
@@ -238,6 +244,20 @@ def _structureLimits(plugin: IProtocolPlugin, request: ServiceConfig) -> Limits:
     if problems:
         raise ConfigurationError(problems)
     return limits
+
+
+def _unidentified(
+    limits: Limits, endpoints: list[PlannedEndpoint], key: KeyPath
+) -> Iterable[Problem]:
+    # Whoever comes over the network has no user: all of them would be let in.
+    for planned in endpoints:
+        prefix = getattr(planned.endpoint.place, "prefix", None)
+        if getattr(prefix, "name", None) in _NETWORK:
+            for name in ("users", "groups"):
+                if getattr(limits, name):
+                    text = f'"{planned.endpoint}" cannot tell: only a UNIX socket can'
+                    yield Problem(text, (*key, "limits", name))
+            return
 
 
 def _wrongKinds(

@@ -76,7 +76,7 @@ def test_whatIsNoDuration(text: str) -> None:
     assert str(caught.value).startswith(repr(text))
 
 
-@pytest.mark.parametrize(("text", "meant"), [("30", "30s"), (" 1.5 ", "1.5s"), ("0", "0s")])
+@pytest.mark.parametrize(("text", "meant"), [("30", "30s"), (" 1.5 ", "1.5s"), ("00", "00s")])
 def test_aDurationWithoutAUnit(text: str, meant: str) -> None:
     """The unit is what is missing, for nothing, too."""
     with pytest.raises(ValueError, match="write a unit") as caught:
@@ -353,3 +353,8 @@ def test_arbitraryTextOnlyRaisesValueError(parse: Callable[[str], object], text:
         assert parse(str(value)) == value
         return
     assert " is not " in told or " has bits " in told
+
+
+def test_noTimeNeedsNoUnit() -> None:
+    """Zero is zero in any."""
+    assert Duration.parse("0") == Duration.parse("0s") == 0

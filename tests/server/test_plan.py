@@ -301,3 +301,42 @@ def test_limitsOfTheUnestablished() -> None:
         "services.a.limits.establish: the protocol p never says that a client is established: "
         "remove 'establish'"
     )
+
+
+@pytest.mark.parametrize("key", ["users", "groups"])
+def test_whoComesOverTheNetworkHasNoUser(key: str) -> None:
+    """Users can be told of UNIX sockets only, and nobody is let in because of that."""
+    limits = {key: ["0"]}
+    request = ServiceConfig("s", "both", ("unix:/run/s", "tcp:7"), {}, ("services", "s"), limits)
+    with pytest.raises(ConfigurationError) as caught:
+        planServices([request], OnePlugin(BOTH))
+    [problem] = caught.value.problems
+    assert problem.key == ("services", "s", "limits", key)
+    assert problem.message == '"tcp:7" cannot tell: only a UNIX socket can'
+    assert planServices([evolve(request, listen=("unix:/run/s",))], OnePlugin(BOTH))
+
+
+@pytest.mark.parametrize(
+    ("limits", "key", "message"),
+    [
+        ({"acceptBurst": 5}, "acceptBurst", 'has no meaning without "acceptRate"'),
+        ({"maxUnsent": "1KiB"}, "maxUnsent", "is less than writeBuffer, 64KiB"),
+    ],
+)
+def test_limitsThatContradictEachOther(
+    limits: Mapping[str, object], key: str, message: str
+) -> None:
+    """What was meant is not known, so it is asked."""
+    request = ServiceConfig("s", "both", ("tcp:7",), {}, ("services", "s"), limits)
+    with pytest.raises(ConfigurationError) as caught:
+        planServices([request], OnePlugin(BOTH))
+    assert [(each.key[-1], each.message) for each in caught.value.problems] == [(key, message)]
+
+
+def test_oneTableMayCompleteTheOther() -> None:
+    """A burst may be said of a service, and the rate of all of them."""
+    request = ServiceConfig(
+        "s", "both", ("tcp:7",), {}, ("services", "s"), {"acceptBurst": 5}, {"acceptRate": 2}
+    )
+    [plan] = planServices([request], OnePlugin(BOTH))
+    assert (plan.limits.acceptRate, plan.limits.acceptBurst) == (2, 5)
