@@ -150,11 +150,14 @@ class ConnectionRefused:
     A peer was turned away before a protocol was built for it.
 
     @ivar reason: Why: one of few sentences, so that it can be counted by.
+    @ivar identity: Who it was, over a UNIX socket, where that was asked for, such as
+        C{"uid 1000, gid 1000, pid 4711"}.
     """
 
     service: str
     peer: Peer
     reason: str
+    identity: str = ""
 
 
 @frozen

@@ -277,6 +277,7 @@ class IPeerCredentials(Interface):
     pid: int = Attribute("The number of the process.")
     uid: int = Attribute("The user that it ran as.")
     gid: int = Attribute("The group that it ran as.")
+    groups: tuple[int, ...] = Attribute("All the groups that it had, that one first.")
 
 
 class IConnectionTransport(Interface):

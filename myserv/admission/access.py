@@ -119,8 +119,8 @@ class CredentialsRule(Rule):
         """
         Args:
             users: By name or number.
-            groups: Likewise; those who have one as their process's group or are
-                listed as its members.
+            groups: Likewise; those whose process has one, and those who are listed
+                as its members, whatever their process has.
 
         Raises:
             ConfigurationError: There is no such user or group.
@@ -169,7 +169,7 @@ class CredentialsRule(Rule):
 
     def _isLetIn(self, credentials: IPeerCredentials | None) -> bool:
         return credentials is not None and (
-            credentials.uid in self._uids or credentials.gid in self._gids
+            credentials.uid in self._uids or not self._gids.isdisjoint(credentials.groups)
         )
 
 

@@ -46,6 +46,14 @@ _LOCK_TRIES: Final = 100
 _LOCK_PAUSE: Final = 0.01
 
 _UCRED: Final = struct.Struct("3i")
+
+_SO_PEERGROUPS: Final = 59
+"""See asm-generic/socket.h; Linux has it since 4.13, Python has no name for it."""
+
+_GROUPS_SIZE: Final = 1024
+"""Bytes, of four for each group: as much as Python's getsockopt takes.  Of a process
+with more than 256 groups only the first is known."""
+
 _MODE_HELP: Final = "the permissions of the socket file, in octal"
 
 
@@ -269,6 +277,7 @@ class PeerCredentials:
     pid: int
     uid: int
     gid: int
+    groups: tuple[int, ...]
 
 
 class StreamTransport(UNIXTransport):
@@ -282,7 +291,18 @@ class StreamTransport(UNIXTransport):
         Who is at the other end.
         """
         raw = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        return PeerCredentials(*_UCRED.unpack(raw))
+        pid, uid, gid = _UCRED.unpack(raw)
+        return PeerCredentials(pid, uid, gid, _groupsOf(self.socket, gid))
+
+
+def _groupsOf(sock: Any, gid: int) -> tuple[int, ...]:
+    try:
+        raw = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_SIZE)
+    except OSError:
+        # An older kernel, or too many of them.
+        return (gid,)
+    others = struct.unpack(f"{len(raw) // 4}I", raw)
+    return (gid, *(each for each in others if each != gid))
 
 
 class StreamPort(AcceptingPort):

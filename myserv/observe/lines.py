@@ -173,10 +173,17 @@ _say(
     lambda event: f"connection {event.number} from {formatAddress(event.peer)} {_ended(event)}",
     _alike,
 )
+
+
+def _refused(event: ConnectionRefused) -> str:
+    identity = f" ({cut(event.identity)})" if event.identity else ""
+    return f"refused {formatAddress(event.peer)}{identity}: {cut(event.reason)}"
+
+
 _say(
     ConnectionRefused,
     _warn,
-    lambda event: f"refused {formatAddress(event.peer)}: {cut(event.reason)}",
+    _refused,
     lambda event: event.reason[:MAXIMUM_QUOTED],
 )
 _say(

@@ -23,6 +23,7 @@ from zope.interface import alsoProvides, implementer
 from myserv.admission.arrival import Arrival
 from myserv.admission.service import Admission
 from myserv.events import AcceptFailed, ConnectionRefused, Peer
+from myserv.interfaces import IPeerCredentials
 from myserv.server.connection import Connection
 from myserv.server.refused import REFUSED
 
@@ -99,7 +100,7 @@ class GateFactory(Factory):
         admission = self._admission
         arrival = admission.admit(addr, self._listener.endpoint, credentials)
         if isinstance(arrival, str):
-            self.refuse(addr, arrival)
+            self.refuse(addr, arrival, identityOf(credentials))
             return REFUSED
         protocol = None
         try:
@@ -118,11 +119,22 @@ class GateFactory(Factory):
             made.connectionLost = Departure(admission, arrival, made.connectionLost)
         return protocol
 
-    def refuse(self, addr: Peer, reason: str) -> None:
+    def refuse(self, addr: Peer, reason: str, identity: str = "") -> None:
         """
         Make it known that an arrival was turned away.
         """
-        self._listener.emit(ConnectionRefused(self._listener.service, addr, reason))
+        self._listener.emit(ConnectionRefused(self._listener.service, addr, reason, identity))
+
+
+def identityOf(credentials: IPeerCredentials | None) -> str:
+    """
+    Say who is at the other end of a UNIX socket; empty where that is not known.
+
+    They stay numbers: to look a name up may ask a directory on another machine.
+    """
+    if credentials is None:
+        return ""
+    return f"uid {credentials.uid}, gid {credentials.gid}, pid {credentials.pid}"
 
 
 class Departure:

@@ -27,9 +27,9 @@ class StrangeAddress:
     host = "somewhere"
 
 
-def who(uid: int = 4711, gid: int = 4711) -> SimpleNamespace:
+def who(uid: int = 4711, gid: int = 4711, *others: int) -> SimpleNamespace:
     """Credentials of a process."""
-    return SimpleNamespace(pid=1, uid=uid, gid=gid)
+    return SimpleNamespace(pid=1, uid=uid, gid=gid, groups=(gid, *others))
 
 
 @pytest.mark.parametrize(
@@ -137,6 +137,8 @@ def test_membersOfANamedGroupComeIn(monkeypatch: pytest.MonkeyPatch) -> None:
     admission = Hall().service(groups=["staff", "200", "300"])
     for allowed in (who(gid=50), who(uid=1001), who(gid=200), who(uid=1002), who(gid=300)):
         letIn(admission, UNIX, allowed)
+    letIn(admission, UNIX, who(1003, 51, 52, 300))
+    assert tryIn(admission, UNIX, who(1003, 51, 52)) == CREDENTIALS
     assert tryIn(admission, UNIX, who(uid=1003, gid=51)) == CREDENTIALS
     # Who has become a member since is one when the limits are applied again.
     users["gone"] = 1003

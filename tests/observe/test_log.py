@@ -110,6 +110,11 @@ SAID: Final[list[tuple[Event, LogLevel, str]]] = [
         "echo: refused 192.0.2.1:4711: too many",
     ),
     (
+        ConnectionRefused("echo", None, "too many", "uid 1, gid 2, pid 3"),
+        LogLevel.warn,
+        "echo: refused an unnamed peer (uid 1, gid 2, pid 3): too many",
+    ),
+    (
         HandshakeFailed("echo", PEER, "tls", "it took too long"),
         LogLevel.warn,
         "echo: 192.0.2.1:4711 did not get through tls: it took too long",

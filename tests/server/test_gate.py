@@ -195,6 +195,7 @@ class Credentials:
     pid: int
     uid: int
     gid: int
+    groups: tuple[int, ...]
 
 
 class TestCredentials:
@@ -216,7 +217,7 @@ class TestCredentials:
         aborted = []
 
         class Transport:
-            peerCredentials = Credentials(1, uid, 0)
+            peerCredentials = Credentials(1, uid, 0, (0,))
             protocol: Any = None
 
             def loseConnection(self) -> None: ...
@@ -233,6 +234,8 @@ class TestCredentials:
             transport.protocol.connectionLost(None)
         else:
             assert (built, aborted) == ([], [transport])
+            [refused] = server.observer.ofType(ConnectionRefused)
+            assert refused.identity == "uid 0, gid 0, pid 1"
         assert server.admission.connections == 0
 
     def test_untold(self) -> None:

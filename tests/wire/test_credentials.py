@@ -21,15 +21,21 @@ from myserv.interfaces import IPeerCredentials
 from myserv.server.connection import Connection
 from myserv.server.stream import StreamListener
 
+GROUPS = () if os.getuid() else (4711, os.getgid(), 4712)
+"""Which other groups the client has; only root can give it any."""
+
 
 class Greeter(Protocol):
     """Tells a peer who it is."""
+
+    groups: tuple[int, ...] = ()
 
     def connectionMade(self) -> None:
         """Say it and leave."""
         assert isinstance(self.transport, Connection)
         peer = self.transport.peerCredentials
         assert verifyObject(IPeerCredentials, peer)
+        Greeter.groups = peer.groups
         self.transport.write(f"{peer.pid} {peer.uid} {peer.gid}".encode())
         self.transport.loseConnection()
 
@@ -37,7 +43,11 @@ class Greeter(Protocol):
 def ask(path: Path) -> tuple[bytes, tuple[int, int, int]]:
     """Connect from a process of its own; return what it heard and who it was."""
     client = subprocess.run(
-        [sys.executable, "-c", CLIENT, str(path)], capture_output=True, check=True, timeout=20
+        [sys.executable, "-c", CLIENT, str(path)],
+        capture_output=True,
+        check=True,
+        timeout=20,
+        extra_groups=GROUPS or None,
     )
     pid, heard = client.stdout.split(maxsplit=1)
     return heard, (int(pid), os.getuid(), os.getgid())
@@ -68,6 +78,8 @@ async def test_aProtocolKnowsItsPeer(tmp_path: Path) -> None:
     try:
         heard, client = await deferToThread(ask, path)
         assert tuple(map(int, heard.split())) == client
+        assert Greeter.groups[0] == os.getgid()
+        assert sorted(Greeter.groups) == sorted({os.getgid(), *(GROUPS or os.getgroups())})
     finally:
         await maybeDeferred(listener.stop)
 
