@@ -72,4 +72,4 @@ def test_everyOffenceHasItsPrice() -> None:
 @pytest.mark.parametrize("zero", [0, "0", "0s"])
 def test_noLimit(zero: object) -> None:
     """However it is written."""
-    assert structureLimits({"idle": zero}).idle == 0
+    assert structureLimits({"idle": zero}).idle == Duration(0)

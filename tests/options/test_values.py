@@ -357,4 +357,4 @@ def test_arbitraryTextOnlyRaisesValueError(parse: Callable[[str], object], text:
 
 def test_noTimeNeedsNoUnit() -> None:
     """Zero is zero in any."""
-    assert Duration.parse("0") == Duration.parse("0s") == 0
+    assert Duration.parse("0") == Duration.parse("0s") == Duration(0)
