@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from myserv.errors import MAXIMUM_LINE, printable, shorten
-from myserv.events import AcceptFailed, Event, ProtocolRaised
+from myserv.events import AcceptFailed, Event, Offence, PeerPenalized, ProtocolRaised
 from myserv.interfaces import IEventObserver
 from myserv.observe.allowance import Allowance, Rate
 from myserv.observe.lines import CONNECTION_EVENTS, LINES, cut
@@ -92,7 +92,7 @@ class LogObserver:
         Write what there is to say; of a protocol's bug, its traceback too.
         """
         eventType = type(event)
-        if eventType in self.ignores:
+        if eventType in self.ignores or _isToldOtherwise(event):
             return
         line = LINES.get(eventType)
         if line is None:
@@ -157,6 +157,15 @@ class LogObserver:
             return True
         place: Hashable = failure.frames[-1][1:3] if failure.frames else None
         return self._tracebacks.take((failure.type, place), self._clock.seconds())
+
+
+def _isToldOtherwise(event: Event) -> bool:
+    # The event of what failed, or of the limit, says the same.
+    return (
+        isinstance(event, PeerPenalized)
+        and event.offence in (Offence.HANDSHAKE, Offence.TIMEOUT)
+        and not event.refusedFor
+    )
 
 
 class _Cut(Failure):

@@ -631,3 +631,14 @@ def test_whatPeersChose(event: Event) -> None:
     for text in heard.texts():
         assert text.isprintable()
         assert len(text) <= MAXIMUM_LINE
+
+
+@pytest.mark.parametrize("offence", [Offence.HANDSHAKE, Offence.TIMEOUT])
+def test_whatFailedIsToldOnce(offence: Offence) -> None:
+    """A penalty for it is told when the peer is refused because of it."""
+    heard = Heard()
+    observer = LogObserver(Logger(observer=heard))
+    observer.observe(PeerPenalized("echo", PEER, "it took too long", offence))
+    assert heard.texts() == []
+    observer.observe(PeerPenalized("echo", PEER, "it took too long", offence, 20.0))
+    assert len(heard.texts()) == 1
