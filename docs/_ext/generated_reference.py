@@ -27,6 +27,7 @@ from sphinx.util import logging
 from zope.interface.interface import InterfaceClass, Method
 
 from myserv.interfaces import IDatagramProtocolPlugin, IStreamProtocolPlugin
+from myserv.limits import Limits, PenaltyLimits
 from myserv.options.declare import OptionSpec, describe
 
 logger = logging.getLogger(__name__)
@@ -98,6 +99,10 @@ def configurationPages() -> Pages:
         named = re.search(r"`(\[.*?\])`", prose)
         title = f"`{named[1]}`" if named else table.__name__
         parts += [f"## {title}\n", prose + "\n", keys]
+    for title, table, more in _LIMITS:
+        prose, _ = takeApart(table)
+        keys = optionsTable(table, "Key", lambda spec: f"`{spec.name}`")
+        parts += [f"## {title}\n", f"{prose}\n", f"{more}\n", keys]
     return {"configuration.md": "\n".join(parts)}
 
 
@@ -106,6 +111,25 @@ A configuration file is written in TOML. Durations, sizes, addresses and paths a
 `"30s"`, `"64KiB"`, `"[::1]:80"`. What stands under a service's `options` is for
 [its protocol](protocols.md) to say.
 """
+
+
+_LIMITS: Final = (
+    (
+        "`[limits]` and `[services.NAME.limits]`",
+        Limits,
+        """\
+`[limits]` is for all services. What a service's own table says goes before it, and both before what the
+protocol recommends; [](../../discussion/limits.md) says what each does and why it is what it is. On a command
+line, each is a `--limit KEY=VALUE`.
+""",
+    ),
+    (
+        "`[penalties]`",
+        PenaltyLimits,
+        "[](../../howto/limits.md) tries them out.\n",
+    ),
+)
+"""Tables of limits: their titles, what they are made of, and what else is to be said."""
 
 
 def _fieldsList(valueType: type, fields: Mapping[str, str]) -> str:
@@ -159,8 +183,15 @@ def _protocolPage(plugin: Any) -> str:
     ]
     if getattr(plugin, "answersAnything", False):
         parts.append(_ANSWERS_ANYTHING)
-    parts += ["## Options\n", _spellings(plugin.optionsType)]
+    parts += ["## Options\n", _spellings(plugin.optionsType), _EVERY_PROTOCOL]
     return "\n".join(parts)
+
+
+_EVERY_PROTOCOL: Final = """\
+Every protocol has these flags besides: `--listen ENDPOINT`, `--name NAME`, `--log-connections`, and
+`--limit KEY=VALUE` for [each of the limits](../configuration.md), such as `--limit idle=30s`; `--listen` and
+`--limit` may be repeated.
+"""
 
 
 _ANSWERS_ANYTHING: Final = """\
