@@ -74,9 +74,15 @@ _feed, _take, _open, _seal, _buffer, _view = _direct(SSL)
 class Seal:
     """
     What seals and opens one connection's records.
+
+    @ivar held: While what is sealed is to wait: how much data does; otherwise C{None}.
+        Whoever seals keeps it, here because it is read for each message: as an
+        attribute of a layer, which looks up what it lacks elsewhere, it takes longer.
     """
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "held")
+
+    held: int | None
 
     def __init__(self, connection: SSL.Connection) -> None:
         """
@@ -84,6 +90,7 @@ class Seal:
             connection: On memory.
         """
         self._connection = connection
+        self.held = None
 
     def feed(self, data: bytes) -> None:
         """
@@ -105,29 +112,25 @@ class Seal:
         """
         return self._connection.recv(MAXIMUM_PLAIN)
 
-    def seal(self, data: bytes) -> bytes:
+    def seal(self, data: bytes) -> None:
         """
-        Seal data in a record.
+        Seal data in a record, which waits until it is taken.
 
         Args:
             data: From 1 to L{MAXIMUM_PLAIN} bytes.
-
-        Returns:
-            What is to be sent; if it has L{PIECE} bytes there is more.
 
         Raises:
             SSL.WantReadError: OpenSSL can write nothing now.
             SSL.Error: It never will.
         """
         self._connection.send(data)
-        return self.waiting()
 
     def waiting(self) -> bytes:
         """
-        Take what OpenSSL wants to send.
+        Take what was sealed, and what OpenSSL has to say by itself.
 
         Returns:
-            That; if it has L{PIECE} bytes there is more.
+            The next piece of it; if that has L{PIECE} bytes there is more.
         """
         with contextlib.suppress(SSL.WantReadError):
             return self._connection.bio_read(PIECE)
@@ -165,7 +168,7 @@ class DirectSeal(Seal):
         # What failed fails once more, and pyOpenSSL knows what that means.
         return _view[:size] if size > 0 else super().open()
 
-    def seal(self, data: bytes) -> bytes:
+    def seal(self, data: bytes) -> None:
         """
         See L{Seal.seal}.
         """
@@ -175,9 +178,7 @@ class DirectSeal(Seal):
             # Not bytes, but as good: any other buffer.
             sealed = 0
         if sealed <= 0:
-            return super().seal(data)
-        size = _take(self._output, _buffer, PIECE)
-        return _view[:size] if size > 0 else b""
+            super().seal(data)
 
     def waiting(self) -> bytes:
         """

@@ -2,8 +2,8 @@
 TLS on one connection: bytes in, plain bytes out, and the other way round.
 
 OpenSSL works on memory here; what it wants on the wire is written to the transport
-at once, which is where several pieces become one.  Most segments end where a record
-does, and for those nothing is asked of OpenSSL in vain.
+at once, or, while the protocol is given something, when that is over and in one piece.
+Most segments end where a record does, and for those nothing is asked of OpenSSL in vain.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ from myserv.endpoints.tls.records import HEADER, MAXIMUM_PLAIN, RecordBoundaries
 from myserv.endpoints.tls.sealing import PIECE, sealOf
 from myserv.endpoints.tls.store import Certificates, CertificateStore
 from myserv.interfaces import IReloadable
+
+# Bytes that are kept in OpenSSL's memory while the protocol is given something: that
+# does not shrink, and for more the system calls are not what it costs.
+_MOST_HELD: Final = 4 * 1024
 
 # Of what is written while OpenSSL can write nothing: for longer than that, no peer
 # that means well stops in the midst of five bytes.
@@ -131,7 +135,8 @@ class TLSLayer(Layer):
         """
         if self._deaf:
             return
-        self._seal.feed(data)
+        seal = self._seal
+        seal.feed(data)
         size = len(data)
         records = self._records
         if (
@@ -141,17 +146,29 @@ class TLSLayer(Layer):
             and self.upper is not None
         ):
             # One record, whole, in a segment of its own.
-            self._open()
-            return
-        count = records.follow(data)
-        if self.upper is None:
-            self._shakeHands()
-        elif records.between:
-            # Of each record all is read at once, and nothing follows.
-            while count and self._open():
-                count -= 1
+            count = 1
         else:
-            self._openAll()
+            count = records.follow(data)
+            if self.upper is None:
+                self._shakeHands()
+                return
+        # What the protocol answers goes out in one piece.
+        seal.held = 0
+        try:
+            if records.between:
+                # Of each record all is read at once, and nothing follows.
+                while count and self._open():
+                    count -= 1
+            else:
+                self._openAll()
+        finally:
+            if seal.held is not None:
+                seal.held = None
+                waiting = seal.waiting()
+                if waiting:
+                    self.transport.write(waiting)
+                    if len(waiting) == PIECE:
+                        self._flush()
 
     def _openAll(self) -> None:
         while not self._deaf and self._open():
@@ -287,23 +304,33 @@ class TLSLayer(Layer):
         if size > MAXIMUM_PLAIN:
             self._writeLong(data)
             return
+        seal = self._seal
         try:
-            sealed = self._seal.seal(data)
+            seal.seal(data)
         except SSL.WantReadError:
             self._stall(data)
             return
         except SSL.Error as error:
             self._broken(error)
             return
-        self.transport.write(sealed)
-        if len(sealed) == PIECE:
-            self._flush()
+        held = seal.held
+        if held is not None:
+            held += size
+            if held <= _MOST_HELD:
+                seal.held = held
+                return
+            seal.held = 0
+        self._flush()
 
     def _writeLong(self, data: bytes) -> None:
-        seal = self._seal.seal
-        starts = range(0, len(data), MAXIMUM_PLAIN)
+        seal = self._seal
+        pieces = []
+        # What was held goes first, and in pieces of its own.
+        self._flush()
         try:
-            sealed = [seal(data[start : start + MAXIMUM_PLAIN]) for start in starts]
+            for start in range(0, len(data), MAXIMUM_PLAIN):
+                seal.seal(data[start : start + MAXIMUM_PLAIN])
+                pieces.append(seal.waiting())
         except SSL.WantReadError:
             # The first piece: nothing is read in here.
             self._stall(data)
@@ -311,7 +338,7 @@ class TLSLayer(Layer):
         except SSL.Error as error:
             self._broken(error)
             return
-        self.transport.writeSequence(sealed)
+        self.transport.writeSequence(pieces)
         self._flush()
 
     def _stall(self, data: bytes) -> None:
@@ -335,6 +362,9 @@ class TLSLayer(Layer):
         # Noted before: one that is asked for all it has may finish at once.
         if self._producer is None:
             self._producer = producer
+        # One that is asked for each piece is asked when the last has been written.
+        self._seal.held = None
+        self._flush()
         self.transport.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
@@ -390,6 +420,7 @@ class TLSLayer(Layer):
         Close at once.
         """
         self._deaf = self._saidGoodbye = True
+        self._seal.held = None
         super().abortConnection()
 
     # What a protocol may want to know.

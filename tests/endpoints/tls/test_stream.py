@@ -295,32 +295,33 @@ def test_answersAtOnce(asked: bytes, answer: bytes, ends: bool, cert: Path) -> N
         assert client.toldGoodbye == ends
 
 
-def test_answersInOnePiece(cert: Path) -> None:
-    """However many writes it took."""
+@pytest.mark.parametrize(("size", "pieces"), [(1, 1), (800, 1), (2000, 2)])
+def test_answersInOnePiece(size: int, pieces: int, cert: Path) -> None:
+    """However many writes and records it took; unless it would be much to keep."""
 
     class Chatty(Logged):
         def dataReceived(self, data: bytes) -> None:
             for each in data:
-                self.transport.write(bytes([each]))
+                self.transport.write(bytes([each]) * size)
 
     with staged(Chatty, cert=cert) as stage:
         client = stage.client().go()
-        stage.protocol.transport.registerProducer(Push(stage.protocol.transport), True)
-        sent: list[bytes] = []
-        wire = stage.layer.transport.socket
-        send = wire.send
+        written: list[bytes] = []
+        wire = stage.layer.transport
+        write = wire.write
 
-        def watched(data: bytes) -> int:
-            sent.append(bytes(data))
-            count: int = send(data)
-            return count
+        def watched(data: bytes) -> None:
+            written.append(data)
+            write(data)
 
-        wire.send = watched
-        client.peer.send(client.encrypted(b"hello"))
-        stage.reactor.settle()
-        assert len(sent) == 1
-        assert client.go().received == b"hello"
-        stage.protocol.transport.unregisterProducer()
+        wire.write = watched
+        client.send(b"hello")
+        assert len(written) == pieces
+        client.peer.send(client.encrypted(b"he") + client.encrypted(b"llo"))
+        client.go()
+        assert len(written) == 2 * pieces
+        answer = b"".join(bytes([each]) * size for each in b"hello")
+        assert client.received == answer * 2
 
 
 def test_anAnswerAndAnAbort(cert: Path) -> None:
