@@ -276,23 +276,28 @@ class ConfigurationApplied:
 
     @ivar changes: What is different, a few words for each.
     @ivar pending: What takes a restart, likewise.
+    @ivar generation: The number of the workers that were started for it; C{None}: none
+        were.
     """
 
     file: str
     changes: tuple[str, ...]
     pending: tuple[str, ...]
+    generation: int | None = None
 
 
 @frozen
 class ConfigurationRejected:
     """
-    A changed configuration is wrong, and nothing was changed.
+    A changed configuration is wrong, or could not be checked, and nothing was changed.
 
     @ivar reasons: One for each mistake.
+    @ivar isChecked: It is wrong; C{False}: nobody could tell, and the reason says why.
     """
 
     file: str
     reasons: tuple[str, ...]
+    isChecked: bool = True
 
 
 @frozen
@@ -302,11 +307,13 @@ class WorkerStarted:
 
     @ivar worker: Its place, from 1.
     @ivar generation: Counts the sets of workers, from 1.
+    @ivar reactor: What its reactor is called, such as C{"uvloop"}.
     """
 
     worker: int
     generation: int
     pid: int
+    reactor: str = ""
 
 
 @frozen

@@ -242,13 +242,24 @@ _say(
 
 
 def _applied(event: ConfigurationApplied) -> str:
-    text = f"{event.file} is applied: {'; '.join(event.changes) or 'nothing changed'}"
+    number = event.generation
+    how = f" by new workers (generation {number})" if number is not None else ""
+    text = f"{event.file} is applied{how}: {'; '.join(event.changes) or 'nothing changed'}"
     return f"{text}; after a restart: {'; '.join(event.pending)}" if event.pending else text
 
 
 def _rejected(event: ConfigurationRejected) -> tuple[str, ...]:
-    text = f"{event.file} is wrong, nothing was changed"
+    what = "is wrong" if event.isChecked else "was not checked"
+    text = f"{event.file} {what}, nothing was changed"
     return tuple(f"{text}: {reason}" for reason in event.reasons) or (text,)
+
+
+def _workerStarted(event: WorkerStarted) -> str:
+    reactor = f", {cut(event.reactor)} reactor" if event.reactor else ""
+    return (
+        f"worker {event.worker} of generation {event.generation} serves "
+        f"(process {event.pid}{reactor})"
+    )
 
 
 def _workerEnded(event: WorkerEnded) -> str:
@@ -263,13 +274,7 @@ def _workerEnded(event: WorkerEnded) -> str:
 
 _say(ConfigurationApplied, _info, _applied)
 _say(ConfigurationRejected, _warn, _rejected)
-_say(
-    WorkerStarted,
-    _info,
-    lambda event: (
-        f"worker {event.worker} of generation {event.generation} serves (process {event.pid})"
-    ),
-)
+_say(WorkerStarted, _info, _workerStarted)
 _say(
     WorkerEnded,
     lambda event: LogLevel.info if event.expected else LogLevel.warn,

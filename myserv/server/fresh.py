@@ -7,8 +7,10 @@ nothing of it comes into this process.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import pwd
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
@@ -18,8 +20,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
-
-from myserv.errors import Problem
 
 TIME_LIMIT: Final = 60.0
 """Seconds.  A check takes half of one; a plugin that loads a model may take a while."""
@@ -35,10 +35,13 @@ class Verdict:
 
     @ivar reasons: Why the file cannot be served, a line each; empty: it can be.
     @ivar code: Which code would serve it, see L{myserv.server.fingerprint.codeOf}.
+    @ivar failure: Why there was no check, and the file may be right or wrong; empty:
+        there was one.
     """
 
     reasons: tuple[str, ...] = ()
     code: Mapping[str, str] = Factory(dict)
+    failure: str = ""
 
 
 def checkFreshly(
@@ -56,11 +59,12 @@ def checkFreshly(
     Returns:
         Fires with what became of it; never fails.  It can be cancelled.
     """
-    check = _Check(reactor, file, timeLimit)
+    check = _Check(reactor, timeLimit)
     command = [sys.executable, "-m", "myserv.cli", "check", "--json", file]
     # It must not read what an operator types.
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        requireRunnable(command[0])
         check.process = reactor.spawnProcess(
             check,
             command[0],
@@ -95,13 +99,38 @@ def writeVerdict(verdict: Verdict) -> str:
     return json.dumps({"reasons": verdict.reasons, "code": dict(verdict.code)})
 
 
+def requireRunnable(program: str) -> None:
+    """
+    See that a program can be run by the user that this process has become.
+
+    Some reactors find that out in the new process only, where it is a traceback.
+
+    Raises:
+        OSError: It cannot.
+    """
+    os.stat(program)
+    if not os.access(program, os.X_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), program)
+
+
+def cannotRun(program: str, error: OSError) -> str:
+    """
+    Say that a check cannot be run, and by whom: it may be the user who has no right to.
+    """
+    uid = os.geteuid()
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = f"user {uid}"
+    return f"the check cannot be run as {user}: {program}: {error.strerror or error}"
+
+
 class _Check(ProcessProtocol):
     """Listens to the process."""
 
     process: Any = None
 
-    def __init__(self, reactor: Any, file: str, timeLimit: float) -> None:
-        self._file = file
+    def __init__(self, reactor: Any, timeLimit: float) -> None:
         self._timeLimit = timeLimit
         self._output = b""
         self._errors = b""
@@ -127,18 +156,18 @@ class _Check(ProcessProtocol):
             how = "" if reason.check(ProcessDone) else f" ({reason.getErrorMessage()})"
             lines = self._errors.decode("utf-8", "replace").split("\n")
             said = "".join(f": {line}" for line in [each for each in lines if each.strip()][-1:])
-            verdict = self._rejected(f"the check broke off{how}{said}")
+            verdict = Verdict(failure=f"the check broke off{how}{said}")
         self.done.callback(verdict)
 
     def cannotRun(self, error: OSError) -> None:
         """There is no process."""
         self._timer.cancel()
-        self.done.callback(self._rejected(f"the check cannot run: {error.strerror}"))
+        self.done.callback(Verdict(failure=cannotRun(sys.executable, error)))
 
     def _takesTooLong(self) -> None:
         self._kill()
         self.done.callback(
-            self._rejected(f"the check took longer than {self._timeLimit:g} seconds")
+            Verdict(failure=f"the check took longer than {self._timeLimit:g} seconds")
         )
 
     def _abandon(self) -> None:
@@ -149,6 +178,3 @@ class _Check(ProcessProtocol):
         # It is not waited for: what it says now is of no interest.
         self.process.loseConnection()
         self.process.signalProcess("KILL")
-
-    def _rejected(self, reason: str) -> Verdict:
-        return Verdict((str(Problem(reason, where=self._file)),))

@@ -99,6 +99,9 @@ class ServedFile:
     async def _reload(self) -> None:
         reactor, path = self._resources.reactor, str(self._path)
         verdict = await self._check(reactor, path, self._directory)
+        if verdict.failure:
+            self._reject((verdict.failure,), isChecked=False)
+            return
         if verdict.reasons:
             self._reject(verdict.reasons)
             return
@@ -137,10 +140,11 @@ class ServedFile:
     def _outdated(self, difference: str) -> Problem:
         return Problem(f"{difference}: it takes a restart", where=str(self._path))
 
-    def _reject(self, reasons: Iterable[str]) -> None:
+    def _reject(self, reasons: Iterable[str], *, isChecked: bool = True) -> None:
         # Of a server that stops nobody wants to know it.
         if self._server.running:
-            self._resources.emit(ConfigurationRejected(str(self._path), tuple(reasons)))
+            rejected = ConfigurationRejected(str(self._path), tuple(reasons), isChecked)
+            self._resources.emit(rejected)
 
     def _applyKeys(self, changes: Changes) -> None:
         before, after = changes.before, changes.after

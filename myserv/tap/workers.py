@@ -28,10 +28,11 @@ from myserv.server.listener import State
 from myserv.server.statistics import ListenerStatistics, ServiceStatistics
 from myserv.tap.hangup import HANG_UP
 from myserv.tap.log import ServerLog
-from myserv.tap.mistakes import refusing, sayOnTerminal
+from myserv.tap.mistakes import Refused, refusing, sayOnTerminal
 from myserv.tap.notify import Notifier
 from myserv.tap.program import inheritedBySystemd, readFlags
 from myserv.tap.server import exitWithFailure, serveFile
+from myserv.tap.starting import STARTING, STOPPED
 from myserv.tap.stopping import SIGNALS, STOPPING
 from myserv.workers.blueprint import Blueprint, packBlueprint, unpackBlueprint
 from myserv.workers.checking import check, checkNow
@@ -182,10 +183,14 @@ class SupervisedServer(Service):
         self._reloader = Reloader(
             supervisor,
             file,
-            lambda text: check(reactor, supervisor.blueprint.path, text, directory, NEEDED),
+            self._check,
             self._upgrade,
             self._reloaded,
         )
+
+    def _check(self, text: str) -> Deferred[Blueprint]:
+        running = self.supervisor.blueprint
+        return check(self._reactor, running.path, text, self._directory, NEEDED, running.text)
 
     def privilegedStartService(self) -> None:
         """
@@ -194,6 +199,7 @@ class SupervisedServer(Service):
         Raises:
             Refused: One could not be opened.
         """
+        STARTING.open()
         if self.state is None:
             with refusing():
                 self.supervisor.open()
@@ -225,6 +231,10 @@ class SupervisedServer(Service):
         self.supervisor.start().addCallbacks(started.append, failures.append)
         while not started and not failures:
             self._reactor.iterate(_TURN)
+            if STARTING.isEnding:
+                self.supervisor.abandon()
+                _log.info("server: {reason}", reason=STOPPED)
+                raise Refused(STOPPED)
         if failures:
             self.supervisor.abandon()
             reason = _reasonOf(failures[0])
@@ -287,6 +297,7 @@ class SupervisedServer(Service):
         """
         super().stopService()
         HANG_UP.remove(self.reload)
+        STARTING.end()
         self._notifier.stopping()
         stopped: Deferred[Any] = self.supervisor.stop()
         stopped.addCallback(lambda _: self._log.flush())

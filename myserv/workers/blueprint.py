@@ -56,6 +56,8 @@ class Blueprint:
     @ivar maximumPenalty: Seconds of penalties that a peer collects at most.
     @ivar identity: Whom the workers run as.
     @ivar fingerprint: What the code is, for whoever asks whether it is another.
+    @ivar changes: What is different from what ran when it was checked, a few words for
+        each.
     """
 
     path: str
@@ -68,9 +70,16 @@ class Blueprint:
     maximumPenalty: float
     identity: Identity
     fingerprint: str
+    changes: tuple[str, ...] = ()
 
 
-def drawUp(planned: Planned, text: str, identity: Identity, fingerprint: str) -> Blueprint:
+def drawUp(
+    planned: Planned,
+    text: str,
+    identity: Identity,
+    fingerprint: str,
+    changes: tuple[str, ...] = (),
+) -> Blueprint:
     """
     Write down what the supervisor has to know.
 
@@ -79,6 +88,7 @@ def drawUp(planned: Planned, text: str, identity: Identity, fingerprint: str) ->
         text: What it holds.
         identity: Whom the workers run as.
         fingerprint: What the code is.
+        changes: What is different from what runs.
     """
     places = []
     for plan in planned.plan.services:
@@ -111,6 +121,7 @@ def drawUp(planned: Planned, text: str, identity: Identity, fingerprint: str) ->
         maximumPenalty=float(planned.plan.penalties.maximum),
         identity=identity,
         fingerprint=fingerprint,
+        changes=changes,
     )
 
 
@@ -149,5 +160,6 @@ def unpackBlueprint(values: Mapping[str, Any]) -> Blueprint:
             "places": tuple(places),
             "services": tuple(values["services"]),
             "identity": Identity(**values["identity"]),
+            "changes": tuple(values["changes"]),
         }
     )

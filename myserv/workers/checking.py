@@ -16,6 +16,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from myserv.errors import ConfigurationError, Problem
+from myserv.server.fresh import cannotRun, requireRunnable
 from myserv.workers.blueprint import Blueprint, unpackBlueprint
 from myserv.workers.process import workerEnvironment
 
@@ -28,8 +29,18 @@ MAXIMUM_ANSWER: Final = 16 * 2**20
 """Bytes of an answer: a configuration file of 1 MiB in JSON, and what it means."""
 
 
-def _request(path: str, text: str, modules: Sequence[str]) -> bytes:
-    request = {"path": path, "text": text, "modules": list(modules), "searchPath": sys.path}
+class CheckFailed(ConfigurationError):
+    """There was no check: the file may be right or wrong."""
+
+
+def _request(path: str, text: str, modules: Sequence[str], running: str | None) -> bytes:
+    request = {
+        "path": path,
+        "text": text,
+        "running": running,
+        "modules": list(modules),
+        "searchPath": sys.path,
+    }
     return json.dumps(request).encode()
 
 
@@ -43,7 +54,8 @@ def readAnswer(path: str, answer: bytes, errors: bytes = b"") -> Blueprint:
         errors: What it said on standard error.
 
     Raises:
-        ConfigurationError: The file cannot be served, or there is no answer.
+        ConfigurationError: The file cannot be served.
+        CheckFailed: There is no answer.
     """
     try:
         values: Mapping[str, Any] = json.loads(answer)
@@ -54,7 +66,7 @@ def readAnswer(path: str, answer: bytes, errors: bytes = b"") -> Blueprint:
     except (ValueError, KeyError, TypeError):
         last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
         said = f": {last}" if last else ""
-        raise ConfigurationError(Problem(f"the check broke off{said}", where=path)) from None
+        raise CheckFailed(Problem(f"the check broke off{said}", where=path)) from None
 
 
 def checkNow(
@@ -78,7 +90,7 @@ def checkNow(
             [sys.executable, *COMMAND],
             cwd=directory,
             env=workerEnvironment(os.environ),
-            input=_request(path, text, modules),
+            input=_request(path, text, modules, None),
             stdout=subprocess.PIPE,
             timeout=timeLimit,
             check=False,
@@ -90,15 +102,12 @@ def checkNow(
     return readAnswer(path, done.stdout)
 
 
-def _tooLong(path: str, timeLimit: float) -> ConfigurationError:
-    return ConfigurationError(
-        Problem(f"the check took longer than {timeLimit:g} seconds", where=path)
-    )
+def _tooLong(path: str, timeLimit: float) -> CheckFailed:
+    return CheckFailed(Problem(f"the check took longer than {timeLimit:g} seconds", where=path))
 
 
-def _cannotRun(path: str, error: OSError) -> ConfigurationError:
-    reason = error.strerror or str(error)
-    return ConfigurationError(Problem(f"the check cannot run: {reason}", where=path))
+def _cannotRun(path: str, error: OSError) -> CheckFailed:
+    return CheckFailed(Problem(cannotRun(sys.executable, error), where=path))
 
 
 def check(
@@ -107,10 +116,20 @@ def check(
     text: str,
     directory: str,
     modules: Sequence[str],
+    running: str | None = None,
     timeLimit: float = TIME_LIMIT,
 ) -> Deferred[Blueprint]:
     """
-    Check a configuration while the reactor runs; the arguments are those of L{checkNow}.
+    Check a configuration while the reactor runs.
+
+    Args:
+        reactor: Starts the process, and tells the time.
+        path: The file, as the operator wrote it.
+        text: What it holds.
+        directory: Where relative paths begin.
+        modules: What else has to be there.
+        running: What the file held when what runs was started.
+        timeLimit: Seconds.
 
     Returns:
         Fires with what the supervisor has to know, or fails with a
@@ -118,6 +137,7 @@ def check(
     """
     checking = _Checking(reactor, path, timeLimit)
     try:
+        requireRunnable(sys.executable)
         checking.process = reactor.spawnProcess(
             checking,
             sys.executable,
@@ -128,7 +148,7 @@ def check(
     except OSError as error:
         checking.failed(_cannotRun(path, error))
     else:
-        checking.process.write(_request(path, text, modules))
+        checking.process.write(_request(path, text, modules, running))
         checking.process.closeStdin()
     return checking.done
 

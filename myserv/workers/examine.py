@@ -14,12 +14,19 @@ import json
 import os
 import sys
 import traceback
-from typing import Any
+from typing import Any, Final
 
+from myserv.config.model import ServerKeys
 from myserv.errors import ConfigurationError, describeException
+from myserv.options.declare import describe
+from myserv.server.changes import comparePlans
 from myserv.workers.blueprint import drawUp, packBlueprint
+from myserv.workers.building import Planned, planText
 from myserv.workers.fingerprint import fingerprint
 from myserv.workers.privileges import readIdentity, requireRights
+
+EVERY_KEY: Final = frozenset(spec.name for spec in describe(ServerKeys))
+"""New workers take all of C{[server]}."""
 
 
 def examine(request: dict[str, Any]) -> dict[str, Any]:
@@ -27,8 +34,9 @@ def examine(request: dict[str, Any]) -> dict[str, Any]:
     Check a configuration as a start of the server would.
 
     Args:
-        request: C{path} and C{text} of the configuration file, the C{modules} that have
-            to be there, and the C{searchPath} that they are found by.
+        request: C{path} and C{text} of the configuration file, the text that is
+            C{running} (C{None}: nothing is), the C{modules} that have to be there, and
+            the C{searchPath} that they are found by.
 
     Returns:
         C{blueprint}, or C{problems}: a line each.
@@ -38,7 +46,7 @@ def examine(request: dict[str, Any]) -> dict[str, Any]:
     from myserv.admission.server import ServerAdmission
     from myserv.config.document import parseDocument
     from myserv.config.model import readConfig
-    from myserv.workers.building import buildPlanned, planText, roomOf
+    from myserv.workers.building import buildPlanned, roomOf
 
     # The supervisor's next program needs them.
     for name in request["modules"]:
@@ -61,7 +69,32 @@ def examine(request: dict[str, Any]) -> dict[str, Any]:
         penalties=planned.plan.penalties,
     )
     buildPlanned(planned, planned.plan.services, reactor, lambda event: None, admission)
-    return {"blueprint": packBlueprint(drawUp(planned, text, identity, code))}
+    changes = compareTexts(path, request["running"], planned)
+    return {"blueprint": packBlueprint(drawUp(planned, text, identity, code, changes))}
+
+
+def compareTexts(path: str, running: str | None, planned: Planned) -> tuple[str, ...]:
+    """
+    Say what is different from what runs.
+
+    Args:
+        path: The file, as the operator wrote it.
+        running: What it held when what runs was started; C{None}: nothing runs.
+        planned: What it means now.
+
+    Returns:
+        A few words for each difference; none if the code that is installed now can make
+        nothing of the old text.
+    """
+    if running is None:
+        return ()
+    try:
+        before = planText(path, running).plan
+    except ConfigurationError:
+        return ()
+    changes = comparePlans(before, planned.plan, EVERY_KEY)
+    # For one process these would be pending; new workers are as good as a restart.
+    return (*changes.words, *changes.pending)
 
 
 def main() -> None:

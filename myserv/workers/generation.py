@@ -116,7 +116,7 @@ class Member:
         elif isinstance(message, Failed):
             self.reason = message.reason
         elif isinstance(message, Ready):
-            self.generation.memberReady(self)
+            self.generation.memberReady(self, message.reactor)
         elif isinstance(message, Deaf):
             self.isDeaf = True
             self.generation.memberDeaf(self)
@@ -267,14 +267,20 @@ class Generation:
 
     # What its members tell it.
 
-    def memberReady(self, member: Member) -> None:
+    def memberReady(self, member: Member, reactor: str) -> None:
         """
         A worker serves.
+
+        Args:
+            member: The worker.
+            reactor: What its reactor is called.
         """
         member.isReady = True
         if self.state not in (State.STARTING, State.SERVING):
             return
-        self.surroundings.emit(WorkerStarted(member.worker, self.number, member.process.pid))
+        self.surroundings.emit(
+            WorkerStarted(member.worker, self.number, member.process.pid, reactor)
+        )
         self.surroundings.welcome(member)
         if self.state is State.STARTING and all(
             worker in self.members and self.members[worker].isReady for worker in self.places

@@ -137,7 +137,13 @@ class Penalties:
 
 @frozen
 class Ready:
-    """Every endpoint is open."""
+    """
+    Every endpoint is open.
+
+    @ivar reactor: What the worker's reactor is called, for people.
+    """
+
+    reactor: str = field(default="", validator=instance_of(str))
 
 
 @frozen

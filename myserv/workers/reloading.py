@@ -17,6 +17,7 @@ from myserv.errors import ConfigurationError, FileError, Problem
 from myserv.events import ConfigurationApplied, ConfigurationRejected
 from myserv.options.files import readFile
 from myserv.workers.blueprint import Blueprint
+from myserv.workers.checking import CheckFailed
 from myserv.workers.generation import GenerationFailed
 from myserv.workers.supervisor import Supervisor
 
@@ -98,15 +99,19 @@ class Reloader:
             self.reload()
 
     def _refused(self, failure: Failure) -> None:
-        error = failure.value
-        if isinstance(error, ConfigurationError):
+        error, isChecked = failure.value, True
+        if isinstance(error, CheckFailed):
+            # The line names the file already.
+            reasons = tuple(each.message for each in error.problems)
+            isChecked = False
+        elif isinstance(error, ConfigurationError):
             reasons = tuple(str(each) for each in error.problems)
         elif isinstance(error, GenerationFailed):
             reasons = tuple(error.reason.splitlines())
         else:
             _log.failure("the configuration could not be read again", failure)
             return
-        self._emit(ConfigurationRejected(self._supervisor.blueprint.path, reasons))
+        self._emit(ConfigurationRejected(self._supervisor.blueprint.path, reasons, isChecked))
 
     @property
     def _emit(self) -> Callable[[Any], None]:
@@ -128,7 +133,7 @@ class Reloader:
         running = supervisor.blueprint
         if text != running.text and blueprint.structure == running.structure:
             supervisor.changeLimits(blueprint)
-            self._emit(ConfigurationApplied(blueprint.path, ("other limits",), ()))
+            self._emit(ConfigurationApplied(blueprint.path, blueprint.changes, ()))
             return
         await self._serve(blueprint)
 
@@ -137,5 +142,4 @@ class Reloader:
         await supervisor.change(blueprint)
         assert supervisor.current is not None
         number = supervisor.current.number
-        changes = (f"{blueprint.workers} worker(s) of generation {number} serve",)
-        self._emit(ConfigurationApplied(blueprint.path, changes, pending))
+        self._emit(ConfigurationApplied(blueprint.path, blueprint.changes, pending, number))

@@ -48,6 +48,14 @@ GATHER: Final = 0.1
 _log = Logger(namespace="myserv")
 
 
+def nameOfReactor(reactor: Any) -> str:
+    """
+    Say what people call a reactor, such as C{"epoll"}, C{"asyncio"} or C{"uvloop"}.
+    """
+    name = type(reactor).__name__.removesuffix("Reactor").removesuffix("Selector")
+    return name.lower()
+
+
 class Worker:
     """
     One of several processes that serve as one.
@@ -139,7 +147,7 @@ class Worker:
             _log.failure("a worker cannot start")
             self._fail(f"a worker cannot start: {describeException(error)}")
         else:
-            self._channel.send(Ready())
+            self._channel.send(Ready(nameOfReactor(self._reactor)))
 
     def _failed(self, error: ListenError) -> None:
         self._fail(str(error))

@@ -238,6 +238,21 @@ SAID: Final[list[tuple[Event, LogLevel, str]]] = [
         "server: worker 1 of generation 2 serves (process 345)",
     ),
     (
+        WorkerStarted(1, 2, 345, "uvloop"),
+        LogLevel.info,
+        "server: worker 1 of generation 2 serves (process 345, uvloop reactor)",
+    ),
+    (
+        ConfigurationApplied("/m.toml", ("services.echo: is new",), (), 2),
+        LogLevel.info,
+        "server: /m.toml is applied by new workers (generation 2): services.echo: is new",
+    ),
+    (
+        ConfigurationRejected("/m.toml", ("the check took too long",), isChecked=False),
+        LogLevel.warn,
+        "server: /m.toml was not checked, nothing was changed: the check took too long",
+    ),
+    (
         WorkerEnded(1, 2, 345, "asked to", expected=True, wait=None),
         LogLevel.info,
         "server: worker 1 of generation 2 ended (process 345): asked to",

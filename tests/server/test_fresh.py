@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,7 +115,7 @@ def test_aCheckThatBreaksOff(output: bytes, errors: bytes, reason: Failure, said
     reactor.protocol.outReceived(output)
     reactor.protocol.errReceived(errors)
     reactor.protocol.processEnded(reason)
-    assert verdicts == [Verdict((f"a.toml: the check broke off{said}",))]
+    assert verdicts == [Verdict(failure=f"the check broke off{said}")]
     assert reactor.getDelayedCalls() == []
 
 
@@ -124,7 +126,7 @@ def test_aCheckThatTakesTooLong() -> None:
     reactor.advance(TIME_LIMIT - 1)
     assert verdicts == []
     reactor.advance(1)
-    assert verdicts == [Verdict(("a.toml: the check took longer than 60 seconds",))]
+    assert verdicts == [Verdict(failure="the check took longer than 60 seconds")]
     assert reactor.process.done == ["closed", "KILL"]
     reactor.protocol.processEnded(Failure(ProcessTerminated(None, 9)))
     assert len(verdicts) == 1
@@ -147,10 +149,26 @@ def test_noProcess() -> None:
     reactor = Reactor()
     reactor.error = OSError(11, "Resource temporarily unavailable")
     _, verdicts = check(reactor)
-    assert verdicts == [
-        Verdict(("a.toml: the check cannot run: Resource temporarily unavailable",))
-    ]
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    failure = f"the check cannot be run as {me}: {sys.executable}: Resource temporarily unavailable"
+    assert verdicts == [Verdict(failure=failure)]
     assert reactor.getDelayedCalls() == []
+
+
+def test_noInterpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who cannot run it is named, also one without a name; nothing is tried."""
+    program = tmp_path / "python"
+    program.touch(0o644)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(os, "geteuid", lambda: 3999999)
+    reactor = Reactor()
+    _, verdicts = check(reactor)
+    failure = f"the check cannot be run as user 3999999: {program}: Permission denied"
+    assert verdicts == [Verdict(failure=failure)]
+    program.unlink()
+    _, verdicts = check(reactor)
+    assert "No such file" in verdicts[0].failure
+    assert not hasattr(reactor, "protocol")
 
 
 def test_aCheckThatTalks() -> None:

@@ -286,6 +286,18 @@ def test_aBadFile(stage: Stage) -> None:
     assert stage.notified.heard() == ["ready", "reloading", "ready"]
 
 
+def test_noCheck(stage: Stage) -> None:
+    """Nothing changes either, and nobody says that the file is wrong."""
+    stage.start(TWO)
+    stage.verdict = Verdict(failure="no interpreter")
+    stage.write(TWO + service("c", "tcp:3"))
+    stage.reload()
+    assert stage.happened() == [
+        ConfigurationRejected("a.toml", ("no interpreter",), isChecked=False)
+    ]
+    assert stage.notified.heard() == ["ready", "reloading", "ready"]
+
+
 def test_aFileThatOnlyOtherCodeTakes(stage: Stage) -> None:
     """What is installed would serve it, what runs would not: that is told as well."""
     stage.start(TWO)

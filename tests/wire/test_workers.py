@@ -93,7 +93,8 @@ def start(processes: Processes, *flags: str) -> ServerProcess:
 def workersStarted(server: ServerProcess, generation: int = 1) -> list[int]:
     """The workers of a generation that were ever ready."""
     found = re.findall(
-        rf"worker \d+ of generation {generation} serves \(process (\d+)\)", server.output
+        rf"worker \d+ of generation {generation} serves \(process (\d+), \w+ reactor\)",
+        server.output,
     )
     return [int(each) for each in found]
 

@@ -123,7 +123,9 @@ def test_aCheckThatCannotRun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ConfigurationError, match=r"a.toml: the check took longer than 0.01 sec"):
         checkNow("a.toml", "", str(tmp_path), (), timeLimit=0.01)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
-    with pytest.raises(ConfigurationError, match="the check cannot run: No such file"):
+    with pytest.raises(
+        ConfigurationError, match=r"the check cannot be run as \w+: /.*none: No such file"
+    ):
         checkNow("a.toml", "", str(tmp_path), ())
 
 
@@ -138,8 +140,14 @@ def test_whatACheckFinds() -> None:
     protocol = "echo"
     listen = ["tcp:7007", "udp:7007"]
     """
-    request = {"path": "a.toml", "text": text, "modules": ["myserv.workers.child"]}
+    request = {
+        "path": "a.toml",
+        "text": text,
+        "running": None,
+        "modules": ["myserv.workers.child"],
+    }
     found = examine(request)["blueprint"]
+    assert found["changes"] == ()
     assert found["workers"] == 3
     assert found["drain"] == 7
     assert found["services"] == ("e",)
@@ -153,6 +161,28 @@ def test_whatACheckFinds() -> None:
         examine({**request, "text": text.replace("[server]", "[server]\nuser = 'none-such'")})
     with pytest.raises(ConfigurationError, match='"stdio" cannot be served by several workers'):
         examine({**request, "text": text.replace("udp:7007", "stdio:")})
+
+
+def test_whatIsDifferent() -> None:
+    """It is told as one process tells it, and what that could not change is no less changed."""
+    text = """
+    [server]
+    workers = "3"
+    [services.t]
+    protocol = "daytime"
+    listen = "tcp:7007"
+    """
+    request = {"path": "a.toml", "text": text, "running": text, "modules": []}
+    assert examine(request)["blueprint"]["changes"] == ()
+    other = text.replace("3", "2") + 'limits = {drain = "2s"}\noptions = {zone = "Europe/Berlin"}'
+    assert examine({**request, "text": other})["blueprint"]["changes"] == (
+        "server.workers: 2 instead of 3",
+        "services.t.limits.drain: 2s instead of 30s",
+        "services.t.options.zone",
+    )
+    # Code that was there when it was started may be gone.
+    gone = text.replace("daytime", "no-such-protocol")
+    assert examine({**request, "running": gone})["blueprint"]["changes"] == ()
 
 
 # --- sockets -----------------------------------------------------------------------

@@ -12,6 +12,7 @@ from myserv.errors import ConfigurationError, Problem
 from myserv.events import ConfigurationApplied, ConfigurationRejected
 from myserv.testing.logged import LoggedFailures
 from myserv.workers.blueprint import Blueprint
+from myserv.workers.checking import CheckFailed
 from myserv.workers.messages import ChangeLimits, Deaf, Failed
 from myserv.workers.reloading import Reloader, readText
 from tests.workers.stage import FakeProcess, Stage, blueprint, ready
@@ -74,9 +75,7 @@ def test_newWorkersServe(reloading: Reloading) -> None:
     reloading.reloader.reload()
     reloading.checked()
     reloading.serve()
-    assert reloading.stage.events[-1] == ConfigurationApplied(
-        "a.toml", ("2 worker(s) of generation 2 serve",), ()
-    )
+    assert reloading.stage.events[-1] == ConfigurationApplied("a.toml", (), (), 2)
     assert reloading.over == 1
     assert reloading.upgrades == []
 
@@ -85,9 +84,9 @@ def test_onlyLimitsDiffer(reloading: Reloading) -> None:
     """The workers that run take them."""
     reloading.file.write_text("b")
     reloading.reloader.reload()
-    reloading.checked()
+    reloading.checked(changes=("limits.idle",))
     assert reloading.workers[0].said(ChangeLimits) == [ChangeLimits("b")]
-    assert reloading.stage.events == [ConfigurationApplied("a.toml", ("other limits",), ())]
+    assert reloading.stage.events == [ConfigurationApplied("a.toml", ("limits.idle",), ())]
     reloading.file.write_text("c")
     reloading.reloader.reload()
     reloading.checked(structure="another")
@@ -123,6 +122,16 @@ def test_whatIsWrong(reloading: Reloading) -> None:
     assert len(reloading.stage.spawner.processes) == 2
 
 
+def test_noCheck(reloading: Reloading) -> None:
+    """Nothing changes either, and nobody says that the file is wrong."""
+    reloading.reloader.reload()
+    _, checking = reloading.checks.pop()
+    checking.errback(CheckFailed(Problem("it took too long", where="a.toml")))
+    [rejected] = reloading.stage.events
+    assert rejected == ConfigurationRejected("a.toml", ("it took too long",), isChecked=False)
+    assert reloading.over == 1
+
+
 def test_newWorkersThatDie(reloading: Reloading) -> None:
     """What they said is why."""
     reloading.reloader.reload()
@@ -148,13 +157,14 @@ def test_aBugIsNoMistake(reloading: Reloading, loggedErrors: LoggedFailures) -> 
 def test_otherCodeOfOurs(reloading: Reloading) -> None:
     """The program is replaced; if it cannot be, the workers are new all the same."""
     reloading.reloader.reload()
-    reloading.checked(fingerprint="2")
+    reloading.checked(fingerprint="2", changes=("one", "two"))
     assert [each.fingerprint for each in reloading.upgrades] == ["2"]
     reloading.serve()
     assert reloading.stage.events[-1] == ConfigurationApplied(
         "a.toml",
-        ("2 worker(s) of generation 2 serve",),
+        ("one", "two"),
         ("the supervisor runs what was installed before: no luck",),
+        2,
     )
     reloading.whyNot = None
     reloading.reloader.reload()
