@@ -87,6 +87,10 @@ class AcceptingPort:
     addressFamily: Any
     numberAccepts: int
 
+    # The subclasses'.
+    _buildAddr: Callable[[Any], Any]
+    _open: Callable[[Descriptor, Any, Any, Any, int, list[Opening]], None]
+
     _watched = -1
     _resting: IDelayedCall | None = None
     _batch = 1
@@ -190,20 +194,6 @@ class AcceptingPort:
             number = self.sessionno
             self.sessionno = number + 1
             self._open(descriptor, protocol, addr, peer, number, openings)
-
-    def _buildAddr(self, address: Any) -> Any:
-        raise NotImplementedError
-
-    def _open(
-        self,
-        descriptor: Descriptor,
-        protocol: Any,
-        addr: Any,
-        peer: Any,
-        number: int,
-        openings: list[Opening],
-    ) -> None:
-        raise NotImplementedError
 
     def _rest(self, error: OSError) -> None:
         self._unwatch()

@@ -62,11 +62,11 @@ class ServerStream(Stream):
     @property
     def hostname(self) -> Any:
         """The peer's host."""
-        raise NotImplementedError
+        return self._peer.host
 
     @property
     def _on(self) -> Any:
-        raise NotImplementedError
+        return self.getHost().port if self.server is None else self.server._realPortNumber
 
 
 class TCPServerStream(ServerStream):
@@ -81,15 +81,6 @@ class TCPServerStream(ServerStream):
         if isinstance(peer, IPv4Address):
             return peer.host, peer.port
         return peer.host, peer.port, peer.flowInfo, peer.scopeID
-
-    @property
-    def hostname(self) -> Any:
-        """The peer's host."""
-        return self._peer.host
-
-    @property
-    def _on(self) -> Any:
-        return self.getHost().port if self.server is None else self.server._realPortNumber
 
     def getPeer(self) -> IPv4Address | IPv6Address:
         """

@@ -20,7 +20,7 @@ _GOODBYE: Final = (
     "the goodbye of Twisted's TLS is written at once, ahead of the reset, and not thrown away "
     "with what waits"
 )
-_NO_DELAY: Final = "TCP_NODELAY is on, as uvloop has it; setTcpNoDelay(False) turns it off"
+_NO_DELAY: Final = "TCP_NODELAY is on, as with uvloop; setTcpNoDelay(False) turns it off"
 _PRIVATE: Final = "it looks into _tempDataBuffer, an attribute of Twisted's own transports"
 
 EXCEPTIONS: Final = {

@@ -732,6 +732,56 @@ async def hasOptions(reactor: Any) -> None:
 # Clients.
 
 
+async def namesItsPeers(reactor: Any) -> None:
+    """What log lines and programs call a connection, and its socket once it is over."""
+    for host in (LOCAL, "::1"):
+        await _named(reactor, host)
+
+
+async def _named(reactor: Any, host: str) -> None:
+    factory = Builder()
+    port = reactor.listenTCP(0, factory, interface=host)
+    with connect(port) as sock:
+        await until(reactor, lambda: factory.built and factory.built[0].made)
+        transport = factory.built[0].transport
+        assert transport.client == sock.getsockname()
+        assert transport.hostname == host
+        assert transport.logPrefix() == f"Recorder,0,{host}"
+        assert repr(transport) == f"<Recorder #0 on {port.getHost().port}>"
+        assert transport.fileno() >= 0
+    await until(reactor, lambda: factory.built[0].lost)
+    assert transport.fileno() == -1
+    with raises(OSError):
+        transport.getHandle()
+    assert transport.getPeer().host == host
+    await port.stopListening()
+
+
+async def survivesRefusalsOfTheLoop(reactor: Any) -> None:
+    """A connection that uvloop does not take is closed, and costs no other."""
+    factory = Builder()
+    port = reactor.listenTCP(0, factory, interface=LOCAL)
+    loop = reactor.eventLoop
+
+    class Refusing:
+        async def connect_accepted_socket(self, *arguments: Any) -> None:
+            raise OSError(errno.EINVAL, "not taken")
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(loop, name)
+
+    reactor.eventLoop = Refusing()
+    with connect(port) as sock:
+        assert await read(reactor, sock) == b""
+    reactor.eventLoop = loop
+    assert problems.pop()["log_failure"].check(OSError)
+    with connect(port):
+        await until(reactor, lambda: len(factory.built) == 2 and factory.built[1].made)
+    assert not factory.built[0].made
+    await until(reactor, lambda: factory.built[1].lost)
+    await port.stopListening()
+
+
 async def connects(reactor: Any) -> None:
     """Connections that we open; and those that come to nothing."""
 
