@@ -17,15 +17,14 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IProtocol,
     IProtocolFactory,
-    IProtocolNegotiationFactory,
     ITransport,
 )
-from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
-from zope.interface import alsoProvides, implementer, providedBy
+from zope.interface import implementer, providedBy
 from zope.interface.declarations import Provides
 
 from myserv.endpoints.farewell import Farewell, closesAbruptly
+from myserv.endpoints.outer import OuterFactory
 from myserv.events import HandshakeFailed, Offence
 from myserv.interfaces import IAbortable, IListenerContext
 
@@ -34,40 +33,17 @@ HANDSHAKE_TIMEOUT: Final = "10s"
 Ranch allows 5 s, nginx 60 s."""
 
 
-class LayerFactory(Factory):
+class LayerFactory(OuterFactory):
     """
     Builds the layers of one listener.
 
     @ivar wrappedFactory: The factory nearer the protocol.
     """
 
-    noisy = False
-
     def __init__(self, context: IListenerContext, factory: IProtocolFactory) -> None:
+        super().__init__(context.service, factory)
         self.context = context
         self.wrappedFactory = factory
-        if IProtocolNegotiationFactory.providedBy(factory):
-            # A layer nearer the wire may ask for the ALPN names.
-            alsoProvides(self, IProtocolNegotiationFactory)
-            self.acceptableProtocols = factory.acceptableProtocols
-
-    def logPrefix(self) -> str:
-        """
-        What Twisted's own log lines call it: the service's name.
-        """
-        return self.context.service
-
-    def startFactory(self) -> None:
-        """
-        The endpoint opens.
-        """
-        self.wrappedFactory.doStart()
-
-    def stopFactory(self) -> None:
-        """
-        The endpoint closes.
-        """
-        self.wrappedFactory.doStop()
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, ITransport, IAbortable)

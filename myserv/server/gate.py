@@ -15,13 +15,12 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IProtocol,
     IProtocolFactory,
-    IProtocolNegotiationFactory,
 )
-from twisted.internet.protocol import Factory
-from zope.interface import alsoProvides, implementer
+from zope.interface import implementer
 
 from myserv.admission.arrival import Arrival
 from myserv.admission.service import Admission
+from myserv.endpoints.outer import OuterFactory
 from myserv.events import AcceptFailed, ConnectionRefused, Peer
 from myserv.interfaces import IPeerCredentials
 from myserv.server.connection import Connection
@@ -31,14 +30,12 @@ if TYPE_CHECKING:
     from myserv.server.listener import Listener
 
 
-class GateFactory(Factory):
+class GateFactory(OuterFactory):
     """
     Asks for admission, and then for a protocol.
 
     @ivar wrappedFactory: The factory nearer the protocol.
     """
-
-    noisy = False
 
     def __init__(self, listener: Listener, admission: Admission, factory: IProtocolFactory) -> None:
         """
@@ -47,31 +44,10 @@ class GateFactory(Factory):
             admission: Decides.
             factory: Builds for those that are let in.
         """
+        super().__init__(listener.service, factory)
         self._listener = listener
         self._admission = admission
         self.wrappedFactory = factory
-        if IProtocolNegotiationFactory.providedBy(factory):
-            # A layer nearer the wire may ask for the ALPN names.
-            alsoProvides(self, IProtocolNegotiationFactory)
-            self.acceptableProtocols = factory.acceptableProtocols
-
-    def logPrefix(self) -> str:
-        """
-        What Twisted's own log lines call it: the service's name.
-        """
-        return self._listener.service
-
-    def startFactory(self) -> None:
-        """
-        The endpoint opens.
-        """
-        self.wrappedFactory.doStart()
-
-    def stopFactory(self) -> None:
-        """
-        The endpoint closes.
-        """
-        self.wrappedFactory.doStop()
 
     def acceptFailed(self, error: OSError, wait: float) -> None:
         """

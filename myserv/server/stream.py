@@ -14,14 +14,12 @@ from twisted.internet.interfaces import (
     IListeningPort,
     IProtocol,
     IProtocolFactory,
-    IProtocolNegotiationFactory,
     IStreamServerEndpoint,
 )
-from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
-from zope.interface import alsoProvides
 
 from myserv.admission.service import Admission
+from myserv.endpoints.outer import OuterFactory
 from myserv.events import (
     ConnectionRefused,
     Event,
@@ -281,38 +279,14 @@ class StreamListener(Listener):
         return len(self.connections), self._started, received, sent
 
 
-class ConnectionFactory(Factory):
+class ConnectionFactory(OuterFactory):
     """
     Puts a L{Connection} between each transport and its protocol.
     """
 
-    noisy = False
-
     def __init__(self, listener: StreamListener, factory: IProtocolFactory) -> None:
+        super().__init__(listener.service, factory)
         self._listener = listener
-        self._factory = factory
-        if IProtocolNegotiationFactory.providedBy(factory):
-            # TLS asks for the ALPN names here.
-            alsoProvides(self, IProtocolNegotiationFactory)
-            self.acceptableProtocols = factory.acceptableProtocols
-
-    def logPrefix(self) -> str:
-        """
-        What Twisted's own log lines call it: the service's name.
-        """
-        return self._listener.service
-
-    def startFactory(self) -> None:
-        """
-        The endpoint opens.
-        """
-        self._factory.doStart()
-
-    def stopFactory(self) -> None:
-        """
-        The endpoint closes.
-        """
-        self._factory.doStop()
 
     def buildProtocol(self, addr: Any) -> Any:
         """
@@ -325,7 +299,7 @@ class ConnectionFactory(Factory):
             listener.emit(ConnectionRefused(listener.service, addr, "the listener has closed"))
             return REFUSED
         try:
-            protocol: IProtocol | None = self._factory.buildProtocol(addr)
+            protocol: IProtocol | None = self.inner.buildProtocol(addr)
         except BaseException:  # noqa: BLE001 - the author's bug, which costs this arrival only
             listener.emit(ProtocolRaised(listener.service, addr, "buildProtocol", Failure()))
             return REFUSED

@@ -395,13 +395,13 @@ def test_everythingThatIsRefused() -> None:
     """Plugins, endpoints and users that are not there, each at its place; nothing is left."""
     stage = Stage(TWO)
     reasons = stage.become(
-        service("a", "tcp:1", "tls:certs=/nope:tcp:5", more="limits.users = 'nobody-knows'")
+        service("a", "unix:1", "tls:certs=/nope:unix:5", more="limits.users = 'nobody-knows'")
         + service("c", "tcp:6", protocol="refusing")
-        + service("d", "tcp:7", more="limits.groups = 'nobody-knows'")
+        + service("d", "unix:7", more="limits.groups = 'nobody-knows'")
         + service("e", "tcp:8")
     )
     assert [each.split(": ")[:2] for each in reasons] == [
-        ["a.toml:3:20", "services.a.listen[1]"],
+        ["a.toml:3:21", "services.a.listen[1]"],
         ["a.toml:4:8", "services.a.limits.users"],
         ["a.toml:5:11", "services.c.options"],
         ["a.toml:12:8", "services.d.limits.groups"],

@@ -192,7 +192,7 @@ class Stage:
             self.reactor,
             self.observer.observe,
             endpoint.wrapFactory,
-            limits=structureLimits(NO_DEADLINES, {"writeBuffer": "1GiB"}),
+            limits=structureLimits(NO_DEADLINES, {"writeBuffer": "1GiB", "maxUnsent": 0}),
         )
         self.listener.start()
 
