@@ -13,6 +13,7 @@ import myserv
 from myserv.cli.check import check, reportCheck
 from myserv.cli.endpoints import listEndpoints, tellEndpoint
 from myserv.cli.new import createPackage, summary
+from myserv.cli.protocols import tellProtocol
 from myserv.errors import Problem
 from myserv.tap.flags import listProtocols
 from myserv.tap.mistakes import answer, completeOutput, oneLinePerMistake
@@ -38,9 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif chosen.command == "endpoints":
             text = tellEndpoint(chosen.prefix) if chosen.prefix else listEndpoints()
         else:
-            text = listProtocols()
+            text = tellProtocol(chosen.name) if chosen.name else _everyProtocol()
         answer(text)
     return 0
+
+
+def _everyProtocol() -> str:
+    return f'{listProtocols()}\nType "myserv protocols NAME" for what one may be told.'
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,7 +80,10 @@ def _parser() -> argparse.ArgumentParser:
         default=Path(),
         help="where to put it (here)",
     )
-    commands.add_parser("protocols", help="list the protocols that are installed")
+    naming = commands.add_parser(
+        "protocols", help="list the protocols that are installed, or what one may be told"
+    )
+    naming.add_argument("name", metavar="NAME", nargs="?", help="such as echo, or module:Class")
     telling = commands.add_parser(
         "endpoints", help="list the prefixes of endpoint strings, or what may follow one"
     )

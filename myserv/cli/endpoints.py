@@ -5,16 +5,13 @@ C{myserv endpoints}: what an endpoint string may begin with, and what may follow
 from __future__ import annotations
 
 import textwrap
-from typing import Final
 
+from myserv.cli.columns import WIDTH, describeOption, twoColumns
 from myserv.endpoints.described import Described, describePrefixes
 from myserv.endpoints.prefixes import brokenPlugins
 from myserv.errors import ConfigurationError, didYouMean, printable
-from myserv.options.declare import OptionSpec, describe
+from myserv.options.declare import describe
 from myserv.tap.mistakes import warn
-
-_WIDTH: Final = 80
-"""Columns of a terminal."""
 
 
 def listEndpoints() -> str:
@@ -46,7 +43,7 @@ def tellEndpoint(name: str) -> str:
     if prefix not in known:
         raise ConfigurationError(f'there is no prefix "{prefix}"{didYouMean(prefix, known)}')
     described = known[prefix]
-    lines = [*textwrap.wrap(printable(f"{prefix}: {described.sentences}"), _WIDTH)]
+    lines = [*textwrap.wrap(printable(f"{prefix}: {described.sentences}"), WIDTH)]
     if described.example:
         lines += ["", f"    {printable(described.example)}"]
     return "\n".join([*lines, "", *_parameters(described)])
@@ -58,28 +55,9 @@ def _parameters(described: Described) -> list[str]:
     specs = describe(described.optionsType)
     if not specs:
         return ["It takes nothing."]
-    names = {spec.name: f"{spec.name}=" for spec in specs}
-    column = max(map(len, names.values())) + 6
-    lines = []
-    for spec in specs:
-        told = textwrap.wrap(_told(spec), _WIDTH - column)
-        lines.append(f"    {names[spec.name]:<{column - 4}}{told[0]}")
-        lines += [" " * column + line for line in told[1:]]
+    lines = twoColumns((f"{spec.name}=", describeOption(spec)) for spec in specs)
     positional = [spec.name for spec in specs if spec.positional]
     if positional:
         order = f"Without a name, in this order: {', '.join(positional)}."
-        lines += ["", *textwrap.wrap(order, _WIDTH)]
+        lines += ["", *textwrap.wrap(order, WIDTH)]
     return lines
-
-
-def _told(spec: OptionSpec) -> str:
-    bounds = {"at least": spec.minimum, "at most": spec.maximum}
-    parts = [f"list of {spec.type.name}" if spec.type.many else spec.type.name]
-    parts += [
-        f"{word} {spec.type.element(bound)}" for word, bound in bounds.items() if bound is not None
-    ]
-    if spec.required:
-        parts.append("required")
-    elif spec.defaultText:
-        parts.append(f"default {spec.defaultText}")
-    return printable(f"{spec.help} ({', '.join(parts)})")

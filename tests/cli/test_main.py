@@ -166,6 +166,60 @@ def test_protocols(capfd: pytest.CaptureFixture[str]) -> None:
     lines = answer(capfd, "protocols").splitlines()
     assert lines[0] == "Protocols:"
     assert "    echo           send back what arrives (RFC 862)" in lines
+    assert lines[-1] == 'Type "myserv protocols NAME" for what one may be told.'
+
+
+def test_oneProtocol(capfd: pytest.CaptureFixture[str]) -> None:
+    """Where it is served, its flags, and those of every protocol."""
+    assert answer(capfd, "protocols", "qotd") == textwrap.dedent(
+        """\
+        qotd: send a quote of the day (RFC 865). For stream and datagram endpoints.
+
+            twistd -n myserv qotd --listen ENDPOINT
+
+            --file  a file of quotes with a line % between each two; without one,
+                    proverbs (path)
+
+        Every protocol has --listen, --name, --log-connections and --limit KEY=VALUE,
+        too: see "twistd -n myserv qotd --help".
+        """
+    )
+    assert "\nIt has no options of its own.\n" in answer(capfd, "protocols", "echo")
+
+
+def test_aProtocolOfOnesOwn(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its author recommends is told, and what an option is called in a file."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "slowpoke", raising=False)
+    Path("slowpoke.py").write_text(SLOWPOKE)
+    said = answer(capfd, "protocols", "slowpoke:slowpoke")
+    assert said.startswith("slowpoke: takes its time. For stream endpoints.\n")
+    assert '    --nap-length  how long (duration, default 1s, in a file "napLength")\n' in said
+    assert "Limits that suit it, unless you say otherwise: idle = 1h.\n" in said
+
+
+SLOWPOKE = """
+from attrs import frozen
+from twisted.internet.protocol import Factory
+from myserv.plugin import Duration, ProtocolPlugin, option
+
+@frozen
+class Options:
+    napLength: Duration = option("1s", help="how long")
+
+slowpoke = ProtocolPlugin(
+    "slowpoke", "takes its time", factory=lambda context, options: Factory(),
+    optionsType=Options, limits={"idle": "1h"},
+)
+"""
+
+
+def test_noSuchProtocol(capfd: pytest.CaptureFixture[str]) -> None:
+    """What was meant, perhaps, is named."""
+    said = 'unknown protocol "daytme"; did you mean "daytime"?\n'
+    assert refusal(capfd, 1, "protocols", "daytme") == said
 
 
 def test_endpoints(capfd: pytest.CaptureFixture[str]) -> None:
