@@ -29,8 +29,8 @@ from myserv.errors import ConfigurationError, Problem
 from myserv.interfaces import IEventObserver, IProtocolPlugin
 from myserv.limits import PenaltyLimits
 from myserv.options.structure import structure
-from myserv.tap.mistakes import oneLinePerMistake
 from myserv.tap.server import makeTwistdServer, planOne
+from myserv.tap.starting import making
 from myserv.tap.workers import makeServer as serve
 
 
@@ -69,7 +69,7 @@ def makeService(
     Raises:
         SystemExit: Something is wrong with what was asked for.
     """
-    with oneLinePerMistake():
+    with making():
         strings = _checkTypes(listen, options, directory, limits=limits, penalties=penalties)
         registry = installedPlugins()
         plugin = registry.find(protocol) if isinstance(protocol, str) else pluginOf(protocol)
@@ -151,6 +151,6 @@ def makeServer(
     Raises:
         SystemExit: Something is wrong with the file.
     """
-    with oneLinePerMistake():
+    with making():
         server: IService = serve(config, portal=portal, observers=tuple(observers))
         return server

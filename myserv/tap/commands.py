@@ -13,7 +13,9 @@ from twisted.application.service import IService, IServiceMaker
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from myserv.tap.hangup import HANG_UP
 from myserv.tap.mistakes import oneLinePerMistake
+from myserv.tap.starting import making
 
 if TYPE_CHECKING:
     from myserv.tap.flags import Options, ServiceOptions
@@ -33,6 +35,8 @@ class MyservCommand:
         """
         The command's flags; twistd reads this when the command is given.
         """
+        # Reading the rest of the house takes a while already.
+        HANG_UP.expect()
         from myserv.tap.flags import Options
 
         return Options
@@ -41,7 +45,7 @@ class MyservCommand:
         """
         Build the server; twistd starts it.
         """
-        with oneLinePerMistake():
+        with making():
             server: IService = options.makeServer()
             return server
 
@@ -74,6 +78,7 @@ class TwistdCommand:
         Raises:
             SystemExit: The protocol is broken.
         """
+        HANG_UP.expect()
         from myserv.tap.flags import serviceOptions
 
         with oneLinePerMistake():
@@ -83,6 +88,6 @@ class TwistdCommand:
         """
         Build the server; twistd starts it.
         """
-        with oneLinePerMistake():
+        with making():
             server: IService = options.makeServer()
             return server

@@ -37,6 +37,7 @@ from myserv.tap.log import ServerLog
 from myserv.tap.mistakes import refusing, sayOnTerminal
 from myserv.tap.notify import Notifier
 from myserv.tap.reload import ServedFile, roomFor
+from myserv.tap.starting import STARTING
 from myserv.tap.stopping import STOPPING
 from myserv.workers.privileges import Identity, readIdentity
 from myserv.workers.shareable import unshareable
@@ -78,6 +79,7 @@ class TwistdServer(Server):
         Raises:
             Refused: One could not be opened.
         """
+        STARTING.open()
         with refusing():
             super().privilegedStartService()
 
@@ -99,6 +101,7 @@ class TwistdServer(Server):
         Close every endpoint and end every connection.
         """
         HANG_UP.remove(self.reload)
+        STARTING.end()
         self._notifier.stopping()
         self._again = False
         ending: list[Deferred[Any]] = [super().stopService()]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 from twisted.internet.task import Clock
@@ -24,6 +25,15 @@ class Reactor(Clock):
 def reactor() -> Reactor:
     """A fake one."""
     return Reactor()
+
+
+@pytest.fixture(autouse=True)
+def before() -> Iterator[list[int]]:
+    """Some program's handler, and how often it was called; afterwards all is as it was."""
+    calls: list[int] = []
+    found = signal.signal(signal.SIGHUP, lambda number, frame: calls.append(number))
+    yield calls
+    signal.signal(signal.SIGHUP, found)
 
 
 def hangUpNow() -> None:
@@ -102,3 +112,65 @@ def test_removingWhatIsNotThere(reactor: Reactor) -> None:
     assert signal.getsignal(signal.SIGHUP) is not before
     hangUp.remove(reload)
     assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_neverDeadlyAgain(reactor: Reactor) -> None:
+    """Where nobody handled the signal before, nothing happens while a server drains."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    called: list[str] = []
+    reload = lambda: called.append("reload")  # noqa: E731
+    hangUp = HangUp()
+    for count in (1, 2):
+        hangUp.add(reactor, reload)
+        hangUp.remove(reload)
+        hangUpNow()
+        reactor.advance(INTERVAL)
+        hangUp.add(reactor, reload)
+        hangUpNow()
+        reactor.advance(INTERVAL)
+        assert len(called) == count
+        hangUp.remove(reload)
+
+
+def test_backToAProgram(reactor: Reactor, before: list[int]) -> None:
+    """A program that stops a server and goes on has its own handler again."""
+    reload = lambda: None  # noqa: E731
+    hangUp = HangUp()
+    hangUp.expect()
+    hangUp.add(reactor, reload)
+    hangUpNow()
+    assert before == []
+    hangUp.remove(reload)
+    hangUpNow()
+    assert before == [signal.SIGHUP]
+
+
+def test_beforeThereIsAServer(reactor: Reactor) -> None:
+    """A signal that comes too early is kept for the first server, and told once."""
+    called: list[str] = []
+    first = lambda: called.append("first")  # noqa: E731
+    second = lambda: called.append("second")  # noqa: E731
+    hangUp = HangUp()
+    hangUp.expect()
+    hangUpNow()
+    hangUpNow()
+    hangUp.add(reactor, first)
+    hangUp.add(reactor, second)
+    assert called == []
+    reactor.advance(INTERVAL)
+    assert called == ["first"]
+    hangUp.remove(first)
+    hangUp.remove(second)
+    hangUp.add(reactor, second)
+    reactor.advance(INTERVAL)
+    assert called == ["first"]
+    hangUp.remove(second)
+
+
+def test_expectedInAThread() -> None:
+    """Where signals cannot be handled, they are left alone."""
+    handler = signal.getsignal(signal.SIGHUP)
+    thread = threading.Thread(target=HangUp().expect)
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGHUP) is handler
