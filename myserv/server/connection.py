@@ -62,8 +62,11 @@ class Connection:
     @ivar limits: What its peer may do.
     @ivar isEstablished: The protocol has said that its client is.
     @ivar tick: See L{myserv.server.deadlines.Watched}.
+    @cvar kind: The class of the transports that it is made for; see
+        L{myserv.server.delegation}.
     """
 
+    kind: type | None = None
     disconnecting = False
     isEstablished = False
     tick: int | None = None
@@ -102,6 +105,7 @@ class Connection:
         The transport is there: introduce it to the protocol.
         """
         self._transport = transport
+        self._listener.introduce(self, transport)
         self.__provides__ = declaration(Connection, self._protocol, transport)
         if self.peer is None:
             self.peer = transport.getPeer()
@@ -118,6 +122,11 @@ class Connection:
         self._call("makeConnection", self)
         if not self.disconnecting and self.tick is None:
             listener.deadlines.watch(self, now + listener.firstLook)
+
+    def connectionMade(self) -> None:
+        """
+        Never called: see L{makeConnection}.
+        """
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -350,12 +359,6 @@ class Connection:
         The address at our end.
         """
         return self._transport.getHost()
-
-    def __getattr__(self, name: str) -> Any:
-        # Whatever else a transport can do: producers, TCP options, TLS.
-        if name == "_transport":
-            raise AttributeError(name)
-        return getattr(self._transport, name)
 
     @property
     def protocol(self) -> Any:

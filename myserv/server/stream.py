@@ -29,6 +29,7 @@ from myserv.interfaces import IAbortable, IListenerContext
 from myserv.limits import DEFAULT_LIMITS, Limits
 from myserv.server.connection import Connection
 from myserv.server.deadlines import Deadlines
+from myserv.server.delegation import GenericConnection, connectionLike
 from myserv.server.drain import Drain
 from myserv.server.gate import GateFactory
 from myserv.server.listener import Listener, Penalize, State
@@ -72,6 +73,7 @@ class StreamListener(Listener):
     A listener of connections.
 
     @ivar connections: Those that are open now.
+    @ivar connectionType: The class of the next connection.
     @ivar reportsConnections: Somebody wants to know of each.
     @ivar deadlines: When to look at which of them.
     @ivar firstLook: Seconds after its start when one is first looked at.
@@ -111,6 +113,7 @@ class StreamListener(Listener):
         self._opener = opener
         self.connections: set[Connection] = set()
         self.reportsConnections = reportsConnections
+        self.connectionType: type[Connection] = GenericConnection
         self.deadlines = Deadlines(reactor)
         self.firstLook = firstLook(self.limits)
         self._outermost = wrap(self, ConnectionFactory(self, factory), self._gate)
@@ -249,6 +252,17 @@ class StreamListener(Listener):
             # Later: it may be about to have its protocol.
             self._drain.wake()
 
+    def introduce(self, connection: Connection, transport: Any) -> None:
+        """
+        A connection is about to get its transport.
+        """
+        if connection.kind is not type(transport):
+            if connection.kind is not None:
+                # Not of the kind that the first one was.
+                connection.__class__ = GenericConnection
+            elif self.connectionType is GenericConnection:
+                self.connectionType = connectionLike(transport)
+
     def connectionStarted(self, connection: Connection) -> None:
         """
         A connection has its transport.
@@ -307,4 +321,4 @@ class ConnectionFactory(OuterFactory):
             reason = "the protocol's factory declined it"
             listener.emit(ConnectionRefused(listener.service, addr, reason))
             return REFUSED
-        return Connection(listener, protocol, next(_numbers), addr)
+        return listener.connectionType(listener, protocol, next(_numbers), addr)

@@ -126,7 +126,7 @@ class TestLife:
     def test_transport(self) -> None:
         """To the protocol the connection is the transport, whole."""
         stage = Stage()
-        transport = stage.connection.protocol.transport
+        transport: Any = stage.connection.protocol.transport
         assert transport is stage.connection
         assert transport.getPeer() == stage.peer.address
         assert transport.getHost() == IPv4Address("TCP", "198.51.100.1", 7000)
@@ -134,13 +134,6 @@ class TestLife:
         assert transport.getTcpNoDelay()
         with pytest.raises(AttributeError):
             _ = transport.fly
-
-    def test_unconnected(self) -> None:
-        """Before it has a transport it has nothing of one."""
-        stage = Stage()
-        assert stage.server.streamListener is not None
-        with pytest.raises(AttributeError):
-            _ = Connection(stage.server.streamListener, Recorder(), 1).getTcpNoDelay
 
     def test_late(self) -> None:
         """Bytes that come after the end go nowhere."""
