@@ -127,7 +127,8 @@ class TestLife:
         """To the protocol the connection is the transport, whole."""
         stage = Stage()
         transport: Any = stage.connection.protocol.transport
-        assert transport is stage.connection
+        connection: Any = stage.connection
+        assert transport is connection
         assert transport.getPeer() == stage.peer.address
         assert transport.getHost() == IPv4Address("TCP", "198.51.100.1", 7000)
         transport.setTcpNoDelay(True)
