@@ -154,8 +154,11 @@ class TCPTransport(twistedTCP.Server):
         """
         if (
             self._held
-            and self.producer is None
             and type(data) is bytes
+            and (
+                self.producer is None
+                or len(self.dataBuffer) + self._tempDataLen + len(data) <= self.bufferSize
+            )
             and self.connected
             and not self.TLS
             and not self._writeDisconnected
