@@ -5,6 +5,9 @@ The C{myserv} command: what is done beside serving, which is twistd's part.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -33,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with completeOutput():
             chosen = _parser().parse_args(arguments)
         if chosen.command == "check":
-            text = (reportCheck if chosen.json else check)(chosen.file)
+            text = _reported(chosen.file) if chosen.json else check(chosen.file)
         elif chosen.command == "new":
             text = summary(createPackage(chosen.name, chosen.directory))
         elif chosen.command == "endpoints":
@@ -42,6 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             text = tellProtocol(chosen.name) if chosen.name else _everyProtocol()
         answer(text)
     return 0
+
+
+def _reported(file: str) -> str:
+    # What a plugin prints is no verdict.
+    verdict = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return reportCheck(file)
+    finally:
+        sys.stdout.flush()
+        os.dup2(verdict, 1)
+        os.close(verdict)
 
 
 def _everyProtocol() -> str:

@@ -7,6 +7,7 @@ nothing of it comes into this process.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -18,8 +19,9 @@ from typing import Any, Final
 from attrs import Factory, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone
-from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
+
+from myserv.server.inquiry import Inquiry
 
 TIME_LIMIT: Final = 60.0
 """Seconds.  A check takes half of one; a plugin that loads a model may take a while."""
@@ -65,7 +67,7 @@ def checkFreshly(
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
         requireRunnable(command[0])
-        check.process = reactor.spawnProcess(
+        process = reactor.spawnProcess(
             check,
             command[0],
             command,
@@ -73,6 +75,7 @@ def checkFreshly(
             path=directory,
             childFDs={0: nothing, 1: "r", 2: "r"},
         )
+        check.begin(process)
     except OSError as error:
         check.cannotRun(error)
     finally:
@@ -82,14 +85,14 @@ def checkFreshly(
 
 def readVerdict(output: bytes) -> Verdict | None:
     """
-    Read what a check printed last; C{None} when that is no verdict.
+    Read what a check printed; C{None} when there is no verdict in it.
     """
-    try:
-        *_, last = output.splitlines()
-        said = json.loads(last)
-        return Verdict(tuple(said["reasons"]), dict(said["code"]))
-    except (ValueError, TypeError, KeyError):
-        return None
+    # What a plugin leaves behind may print when Python ends.
+    for line in reversed(output.splitlines()):
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            said = json.loads(line)
+            return Verdict(tuple(said["reasons"]), dict(said["code"]))
+    return None
 
 
 def writeVerdict(verdict: Verdict) -> str:
@@ -125,17 +128,13 @@ def cannotRun(program: str, error: OSError) -> str:
     return f"the check cannot be run as {user}: {program}: {error.strerror or error}"
 
 
-class _Check(ProcessProtocol):
+class _Check(Inquiry[Verdict]):
     """Listens to the process."""
 
-    process: Any = None
-
     def __init__(self, reactor: Any, timeLimit: float) -> None:
-        self._timeLimit = timeLimit
+        super().__init__(reactor, timeLimit)
         self._output = b""
         self._errors = b""
-        self._timer = reactor.callLater(timeLimit, self._takesTooLong)
-        self.done: Deferred[Verdict] = Deferred(lambda _: self._abandon())
 
     def outReceived(self, data: bytes) -> None:
         """It says something."""
@@ -145,12 +144,8 @@ class _Check(ProcessProtocol):
         """It says something on standard error."""
         self._errors = (self._errors + data)[-MAXIMUM_OUTPUT:]
 
-    def processEnded(self, reason: Failure) -> None:
+    def answered(self, reason: Failure) -> None:
         """It is over."""
-        # Killed, it was told of already.
-        if not self._timer.active():
-            return
-        self._timer.cancel()
         verdict = readVerdict(self._output)
         if verdict is None:
             how = "" if reason.check(ProcessDone) else f" ({reason.getErrorMessage()})"
@@ -161,20 +156,11 @@ class _Check(ProcessProtocol):
 
     def cannotRun(self, error: OSError) -> None:
         """There is no process."""
-        self._timer.cancel()
+        self.neverBegan()
         self.done.callback(Verdict(failure=cannotRun(sys.executable, error)))
 
-    def _takesTooLong(self) -> None:
-        self._kill()
+    def tookTooLong(self) -> None:
+        """There is no verdict."""
         self.done.callback(
-            Verdict(failure=f"the check took longer than {self._timeLimit:g} seconds")
+            Verdict(failure=f"the check took longer than {self.timeLimit:g} seconds")
         )
-
-    def _abandon(self) -> None:
-        self._timer.cancel()
-        self._kill()
-
-    def _kill(self) -> None:
-        # It is not waited for: what it says now is of no interest.
-        self.process.loseConnection()
-        self.process.signalProcess("KILL")

@@ -299,6 +299,7 @@ class SupervisedServer(Service):
         HANG_UP.remove(self.reload)
         STARTING.end()
         self._notifier.stopping()
+        self._reloader.stop()
         stopped: Deferred[Any] = self.supervisor.stop()
         stopped.addCallback(lambda _: self._log.flush())
         return STOPPING.begin(self, self._reactor, self._notifier, stopped)

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from myserv.errors import ConfigurationError, Problem
 from myserv.server.fresh import cannotRun, requireRunnable
+from myserv.server.inquiry import Inquiry, endSession
 from myserv.workers.blueprint import Blueprint, unpackBlueprint
 from myserv.workers.process import workerEnvironment
 
@@ -85,21 +85,39 @@ def checkNow(
     Raises:
         ConfigurationError: It cannot be served.
     """
+    # Files, since what a plugin starts may hold a pipe open.
+    asking, answering = os.memfd_create("question"), os.memfd_create("answer")
     try:
-        done = subprocess.run(  # noqa: S603 - ourselves
-            [sys.executable, *COMMAND],
-            cwd=directory,
-            env=workerEnvironment(os.environ),
-            input=_request(path, text, modules, None),
-            stdout=subprocess.PIPE,
-            timeout=timeLimit,
-            check=False,
-        )
+        os.write(asking, _request(path, text, modules, None))
+        os.lseek(asking, 0, os.SEEK_SET)
+        _run(asking, answering, directory, timeLimit)
+        os.lseek(answering, 0, os.SEEK_SET)
+        with open(answering, "rb", closefd=False) as stream:
+            answer = stream.read()
     except subprocess.TimeoutExpired:
         raise _tooLong(path, timeLimit) from None
     except OSError as error:
         raise _cannotRun(path, error) from None
-    return readAnswer(path, done.stdout)
+    finally:
+        os.close(asking)
+        os.close(answering)
+    return readAnswer(path, answer)
+
+
+def _run(asking: int, answering: int, directory: str, timeLimit: float) -> None:
+    process = subprocess.Popen(  # noqa: S603 - ourselves
+        [sys.executable, *COMMAND],
+        cwd=directory,
+        env=workerEnvironment(os.environ),
+        stdin=asking,
+        stdout=answering,
+    )
+    try:
+        process.wait(timeLimit)
+    finally:
+        endSession(process.pid)
+        process.kill()
+        process.wait()
 
 
 def _tooLong(path: str, timeLimit: float) -> CheckFailed:
@@ -133,12 +151,12 @@ def check(
 
     Returns:
         Fires with what the supervisor has to know, or fails with a
-        C{ConfigurationError}.
+        C{ConfigurationError}.  It can be cancelled.
     """
     checking = _Checking(reactor, path, timeLimit)
     try:
         requireRunnable(sys.executable)
-        checking.process = reactor.spawnProcess(
+        process = reactor.spawnProcess(
             checking,
             sys.executable,
             [sys.executable, *COMMAND],
@@ -148,23 +166,20 @@ def check(
     except OSError as error:
         checking.failed(_cannotRun(path, error))
     else:
-        checking.process.write(_request(path, text, modules, running))
-        checking.process.closeStdin()
+        checking.begin(process)
+        process.write(_request(path, text, modules, running))
+        process.closeStdin()
     return checking.done
 
 
-class _Checking(ProcessProtocol):
+class _Checking(Inquiry[Blueprint]):
     """Listens to the process."""
 
-    process: Any = None
-
     def __init__(self, reactor: Any, path: str, timeLimit: float) -> None:
+        super().__init__(reactor, timeLimit)
         self._path = path
-        self._timeLimit = timeLimit
         self._answer = bytearray()
         self._errors = b""
-        self._timer = reactor.callLater(timeLimit, self._tookTooLong)
-        self.done: Deferred[Blueprint] = Deferred()
 
     def outReceived(self, data: bytes) -> None:
         """It answers."""
@@ -175,11 +190,8 @@ class _Checking(ProcessProtocol):
         """It says something else."""
         self._errors = (self._errors + data)[-4096:]
 
-    def processEnded(self, reason: Failure) -> None:
+    def answered(self, reason: Failure) -> None:
         """It is over."""
-        if not self._timer.active():
-            return
-        self._timer.cancel()
         try:
             blueprint = readAnswer(self._path, bytes(self._answer), self._errors)
         except ConfigurationError as error:
@@ -189,11 +201,9 @@ class _Checking(ProcessProtocol):
 
     def failed(self, error: ConfigurationError) -> None:
         """There is no process."""
-        self._timer.cancel()
+        self.neverBegan()
         self.done.errback(error)
 
-    def _tookTooLong(self) -> None:
-        # It is not waited for: what it says now is of no interest.
-        self.process.loseConnection()
-        self.process.signalProcess("KILL")
-        self.done.errback(_tooLong(self._path, self._timeLimit))
+    def tookTooLong(self) -> None:
+        """There is no answer."""
+        self.done.errback(_tooLong(self._path, self.timeLimit))

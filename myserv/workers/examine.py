@@ -20,6 +20,7 @@ from myserv.config.model import ServerKeys
 from myserv.errors import ConfigurationError, describeException
 from myserv.options.declare import describe
 from myserv.server.changes import comparePlans
+from myserv.server.inquiry import leadSession
 from myserv.workers.blueprint import drawUp, packBlueprint
 from myserv.workers.building import Planned, planText
 from myserv.workers.fingerprint import fingerprint
@@ -101,6 +102,7 @@ def main() -> None:
     """
     Answer one question.
     """
+    leadSession()
     # What a plugin prints is no answer.
     answering = os.dup(1)
     os.dup2(2, 1)

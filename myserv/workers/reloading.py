@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -70,6 +70,7 @@ class Reloader:
         self._fingerprint = supervisor.blueprint.fingerprint
         self._isReloading = False
         self._isAskedAgain = False
+        self._checking: Deferred[Blueprint] | None = None
 
     def reload(self) -> None:
         """
@@ -79,6 +80,13 @@ class Reloader:
             self._isAskedAgain = True
             return
         self._begin(Deferred.fromCoroutine(self._reload()))
+
+    def stop(self) -> None:
+        """
+        End a check that is under way: nobody wants to know any more.
+        """
+        if self._checking is not None:
+            self._checking.cancel()
 
     def serveChecked(self, blueprint: Blueprint) -> None:
         """
@@ -100,6 +108,8 @@ class Reloader:
 
     def _refused(self, failure: Failure) -> None:
         error, isChecked = failure.value, True
+        if isinstance(error, CancelledError):
+            return
         if isinstance(error, CheckFailed):
             # The line names the file already.
             reasons = tuple(each.message for each in error.problems)
@@ -120,7 +130,11 @@ class Reloader:
     async def _reload(self) -> None:
         supervisor = self._supervisor
         text = readText(self._file)
-        blueprint = await self._check(text)
+        self._checking = self._check(text)
+        try:
+            blueprint = await self._checking
+        finally:
+            self._checking = None
         if supervisor.isStopping:
             return
         if blueprint.fingerprint != self._fingerprint:

@@ -40,3 +40,20 @@ def test_nobodyElseIsTold(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["check", "--help"])
     assert "json" not in capfd.readouterr().out
+
+
+def test_aPluginThatPrints(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it prints is not in front of the verdict."""
+    (tmp_path / "prints.py").write_text(
+        "import os\nfrom twisted.internet.protocol import Protocol\n"
+        "print('loading', end='')\nos.write(1, b'...')\nclass Quiet(Protocol): pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "a.toml"
+    file.write_text('[services.a]\nprotocol = "prints:Quiet"\nlisten = "tcp:7"\n')
+    assert main(["check", "--json", str(file)]) == 0
+    output = capfd.readouterr().out
+    assert output.startswith("{")
+    assert output.count("\n") == 1

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from myserv.server import inquiry
 from myserv.server.fresh import (
     MAXIMUM_OUTPUT,
     TIME_LIMIT,
@@ -27,8 +28,11 @@ from myserv.server.fresh import (
 class Process:
     """Something that runs, and is killed."""
 
+    pid = 77
+
     def __init__(self) -> None:
         self.done: list[str] = []
+        self.hasExited = False
 
     def loseConnection(self) -> None:
         """Close what it is heard by."""
@@ -36,6 +40,8 @@ class Process:
 
     def signalProcess(self, name: str) -> None:
         """Kill it."""
+        if self.hasExited:
+            raise ProcessExitedAlready
         self.done.append(name)
 
 
@@ -62,6 +68,14 @@ def check(reactor: Reactor) -> tuple[Deferred[Verdict], list[Any]]:
     done = checkFreshly(reactor, "a.toml", "/srv")
     done.addBoth(verdicts.append)
     return done, verdicts
+
+
+@pytest.fixture(autouse=True)
+def sessions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Those that were ended."""
+    ended: list[int] = []
+    monkeypatch.setattr(inquiry, "endSession", ended.append)
+    return ended
 
 
 DONE = Failure(ProcessDone(0))
@@ -189,3 +203,44 @@ def test_theLine() -> None:
     written = writeVerdict(verdict)
     assert "\n" not in written
     assert readVerdict(written.encode()) == verdict
+
+
+def test_whatTheCheckHasStarted(sessions: list[int]) -> None:
+    """It ends with the check, and holds nobody up if it cannot be ended."""
+    reactor = Reactor()
+    done, verdicts = check(reactor)
+    reactor.protocol.outReceived(writeVerdict(GOOD).encode() + b"\nbye\n")
+    reactor.process.hasExited = True
+    reactor.protocol.processExited(DONE)
+    assert sessions == [77]
+    assert verdicts == []
+    reactor.advance(inquiry.GRACE)
+    assert verdicts == [GOOD]
+    assert reactor.process.done == ["closed"]
+    assert reactor.getDelayedCalls() == []
+    reactor.protocol.processEnded(DONE)
+    done.cancel()
+    assert verdicts == [GOOD]
+
+
+def test_aCheckThatHasJustEnded() -> None:
+    """It cannot be killed any more when nobody waits for it."""
+    reactor = Reactor()
+    done, verdicts = check(reactor)
+    reactor.process.hasExited = True
+    reactor.protocol.processExited(DONE)
+    done.cancel()
+    reactor.protocol.processEnded(DONE)
+    assert len(verdicts) == 1
+    assert reactor.getDelayedCalls() == []
+
+
+def test_exitedAfterItsTime(sessions: list[int]) -> None:
+    """One that was killed exits, which ends no second wait."""
+    reactor = Reactor()
+    _, verdicts = check(reactor)
+    reactor.advance(TIME_LIMIT)
+    reactor.protocol.processExited(DONE)
+    assert len(verdicts) == 1
+    assert sessions == [77, 77]
+    assert reactor.getDelayedCalls() == []

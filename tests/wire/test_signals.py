@@ -141,6 +141,59 @@ def test_hangUpWhileItStarts(processes: Processes, foreground: bool, workers: in
     nothingLeft(here)
 
 
+STARTS: Final = """
+import os, subprocess, sys
+if os.path.exists("later"):
+    started = subprocess.Popen(["sleep", "400"])
+    with open("started", "w") as file:
+        file.write(str(started.pid))
+    print("no end of the line", end="")
+"""
+"""What a plugin does that has a helper; at the first start it has none yet."""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_aCheckThatStartsAProcess(processes: Processes, workers: int) -> None:
+    """A reload neither waits for it nor leaves it behind."""
+    here = processes.directory
+    (here / "mine.py").write_text(SILENT + (STARTS if workers == 1 else ""))
+    configure(here, f"unix:{here}/a.sock", workers)
+    server = start(processes, foreground=True)
+    waitFor(lambda: isServing(here, workers), "the server to serve")
+    (here / "later").touch()
+    if workers > 1:
+        # Workers may keep what they start.
+        text = STARTS.replace("if ", "if 'myserv.workers.examine' in sys.orig_argv and ")
+        (here / "mine.py").write_text(SILENT + text)
+    server.send(signal.SIGHUP)
+    waitFor(lambda: "a.toml is applied" in log(here), "the file to be read again")
+    helper = int((here / "started").read_text())
+    ended(helper)
+    server.stop()
+    nothingLeft(here)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_stoppedDuringACheck(processes: Processes, workers: int) -> None:
+    """The check ends with the server."""
+    here = processes.directory
+    configure(here, f"unix:{here}/a.sock", workers)
+    server = start(processes, foreground=True)
+    waitFor(lambda: isServing(here, workers), "the server to serve")
+    before = set(childrenOf(server.pid))
+    (here / "mine.py").write_text(
+        SILENT + "import os, time\nopen('started', 'w').close()\ntime.sleep(100)\n"
+    )
+    server.send(signal.SIGHUP)
+    waitFor((here / "started").exists, "the check")
+    checks = set(childrenOf(server.pid)) - before
+    server.stop()
+    assert checks
+    for each in checks:
+        ended(each)
+    nothingLeft(here)
+
+
 def start(processes: Processes, foreground: bool) -> ServerProcess:
     """Start a server that has a pid file and a log."""
     flags = ["-n"] if foreground else []

@@ -199,3 +199,14 @@ def test_aFileThatIsNoText(tmp_path: Path) -> None:
     file.write_bytes(b"a\xff")
     with pytest.raises(ConfigurationError, match="is not UTF-8: the byte 0xff"):
         readText(file)
+
+
+def test_stoppedDuringACheck(reloading: Reloading) -> None:
+    """The check ends, and nobody is told."""
+    reloading.reloader.stop()
+    reloading.reloader.reload()
+    [(_, checking)] = reloading.checks
+    reloading.reloader.stop()
+    assert checking.called
+    assert reloading.stage.events == []
+    assert reloading.over == 1
