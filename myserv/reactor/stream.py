@@ -34,6 +34,9 @@ from zope.interface import implementer
 from myserv.reactor.outflow import Outflow, ignore
 from myserv.reactor.secure import startTLS
 
+BULK: Final = 200_000
+"""Bytes in one read that tell of more: uvloop asks for 256,000."""
+
 _DONE: Final = Failure(ConnectionDone())
 
 RESET: Final = struct.pack("ii", 1, 0)
@@ -55,6 +58,7 @@ class Stream(Outflow):
     TLS = False
 
     _inputEnded = False
+    _isGivingWay = False
     # As Twisted's: who has shared the socket with somebody else turns it off.
     _shouldShutdown = True
 
@@ -135,6 +139,21 @@ class Stream(Outflow):
             self.raised()
         finally:
             contexts.pop()
+        if len(data) >= BULK:
+            self._giveWay()
+
+    def _giveWay(self) -> None:
+        # libuv reads on as long as there is as much as it asks for, and nobody else has
+        # a turn meanwhile.
+        native = self.native
+        if native is not None and native.is_reading():
+            native.pause_reading()
+            self._isGivingWay = True
+            self._loop.call_soon(self._goOn)
+
+    def _goOn(self) -> None:
+        if self._isGivingWay:
+            self.startReading()
 
     def eof_received(self) -> bool:
         """
@@ -266,6 +285,7 @@ class Stream(Outflow):
         """
         Read no more.
         """
+        self._isGivingWay = False
         if self.native is not None:
             self.native.pause_reading()
 
@@ -273,6 +293,7 @@ class Stream(Outflow):
         """
         Read again.
         """
+        self._isGivingWay = False
         if self.native is not None and not self._inputEnded and not self._aborting:
             self.native.resume_reading()
 

@@ -49,6 +49,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from myserv.reactor import install
+from myserv.reactor.stream import BULK
 
 LOCAL = "127.0.0.1"
 TIMEOUT = 10.0
@@ -1114,6 +1115,51 @@ async def connectsDatagrams(reactor: Any) -> None:
 
 
 # Time, threads, the loop.
+
+
+async def givesWayAfterMuch(reactor: Any) -> None:
+    """A peer that sends all it can is read from once in a turn; so others have theirs."""
+
+    class Bulk(Recorder):
+        """Notes in which turn much came, and pauses when it is told to."""
+
+        turns: list[int]
+        pauses = False
+
+        def dataReceived(self, data: bytes) -> None:
+            super().dataReceived(data)
+            if len(data) >= BULK:
+                self.turns.append(passed[0])
+            if self.pauses:
+                self.transport.pauseProducing()  # type: ignore[union-attr]
+
+    passed = [0]
+
+    def count() -> None:
+        passed[0] += 1
+        reactor.eventLoop.call_soon(count)
+
+    protocol, sock = await pair(reactor, Bulk)
+    protocol.turns = []
+    size = 30_000_000
+    sender = threading.Thread(target=sock.sendall, args=(bytes(size),))
+    sender.start()
+    count()
+    await until(reactor, lambda: len(protocol.received) > size // 2)
+    protocol.pauses = True
+    got = len(protocol.received)
+    await until(reactor, lambda: len(protocol.received) > got)
+    got = len(protocol.received)
+    await turn(reactor, 0.05)
+    assert len(protocol.received) == got, "a protocol that pauses stays paused"
+    protocol.pauses = False
+    protocol.transport.resumeProducing()
+    await until(reactor, lambda: len(protocol.received) == size)
+    sender.join()
+    sock.close()
+    await until(reactor, lambda: protocol.lost)
+    assert len(protocol.turns) > 3
+    assert len(set(protocol.turns)) == len(protocol.turns)
 
 
 async def keepsTimeBesideWhatRepeats(reactor: Any) -> None:
