@@ -289,15 +289,18 @@ class ConfigurationApplied:
 @frozen
 class ConfigurationRejected:
     """
-    A changed configuration is wrong, or could not be checked, and nothing was changed.
+    A changed configuration is wrong, or could not be checked or put in force, and nothing
+    was changed.
 
     @ivar reasons: One for each mistake.
     @ivar isChecked: It is wrong; C{False}: nobody could tell, and the reason says why.
+    @ivar isWrong: C{False}: the check found nothing, but new workers could not start.
     """
 
     file: str
     reasons: tuple[str, ...]
     isChecked: bool = True
+    isWrong: bool = True
 
 
 @frozen

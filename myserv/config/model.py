@@ -70,7 +70,7 @@ class ServerKeys:
     def __attrs_post_init__(self) -> None:
         isNumber = self.workers.isascii() and self.workers.isdigit()
         if self.workers != "auto" and not (isNumber and 1 <= int(self.workers) <= MAXIMUM_WORKERS):
-            message = f'is a number from 1 to {MAXIMUM_WORKERS}, or "auto"'
+            message = f'{self.workers!r} is neither a number from 1 to {MAXIMUM_WORKERS} nor "auto"'
             raise ConfigurationError(Problem(message, ("workers",)))
 
 

@@ -249,7 +249,10 @@ def _applied(event: ConfigurationApplied) -> str:
 
 
 def _rejected(event: ConfigurationRejected) -> tuple[str, ...]:
-    what = "is wrong" if event.isChecked else "was not checked"
+    if not event.isChecked:
+        what = "was not checked"
+    else:
+        what = "is wrong" if event.isWrong else "is not in force"
     text = f"{event.file} {what}, nothing was changed"
     return tuple(f"{text}: {reason}" for reason in event.reasons) or (text,)
 

@@ -7,11 +7,15 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from typing import Final
 
 from attrs import frozen
 
 from myserv.config.model import ServerKeys
 from myserv.errors import ConfigurationError, Problem
+
+_NOBODY: Final = (KeyError, OverflowError, ValueError)
+"""What Python raises for a name or a number that nobody has, or can have."""
 
 
 @frozen
@@ -73,13 +77,13 @@ def readIdentity(keys: ServerKeys) -> Identity:
             entry = _number(keys.user)
             found = pwd.getpwnam(keys.user) if entry is None else pwd.getpwuid(entry)
             uid, gid, name = found.pw_uid, found.pw_gid, found.pw_name
-        except (KeyError, OverflowError):
+        except _NOBODY:
             problems.append(Problem(f"there is no user {keys.user!r}", ("server", "user")))
     if keys.group is not None:
         try:
             entry = _number(keys.group)
             gid = (grp.getgrnam(keys.group) if entry is None else grp.getgrgid(entry)).gr_gid
-        except (KeyError, OverflowError):
+        except _NOBODY:
             problems.append(Problem(f"there is no group {keys.group!r}", ("server", "group")))
     if problems:
         raise ConfigurationError(problems)

@@ -197,6 +197,7 @@ class ChildProcess:
         self.pid = pid
         self._reactor = reactor
         self._owner = owner
+        self._isLate = False
         relay = self._relay = Relay(worker)
         log, output = pipes
         self._log = LineReader(reactor, log, relay.record, _bytes(before, "unreadLog"))
@@ -225,7 +226,11 @@ class ChildProcess:
 
     def _hungUp(self, reason: str) -> None:
         # It ends by itself, or is of no use any more: there is no other way to it.
-        self._reactor.callLater(HUNG_UP, self._death.kill)
+        self._reactor.callLater(HUNG_UP, self._killLate)
+
+    def _killLate(self) -> None:
+        self._isLate = not self._death.isOver
+        self._death.kill()
 
     def _ended(self, status: int) -> None:
         # What it said last comes before the end of it.
@@ -235,6 +240,8 @@ class ChildProcess:
         self._output.finish()
         self._channel.close()
         reason = describeStatus(status)
+        if self._isLate and status == -signal.SIGKILL:
+            reason = f"killed, since it had hung up and did not end within {HUNG_UP:g} s"
         if status > 0 and self._relay.last:
             # Python's own last words: it did not come as far as to say why.
             reason += f": {self._relay.last}"

@@ -107,7 +107,7 @@ class Reloader:
             self.reload()
 
     def _refused(self, failure: Failure) -> None:
-        error, isChecked = failure.value, True
+        error, isChecked, isWrong = failure.value, True, True
         if isinstance(error, CancelledError):
             return
         if isinstance(error, CheckFailed):
@@ -117,11 +117,14 @@ class Reloader:
         elif isinstance(error, ConfigurationError):
             reasons = tuple(str(each) for each in error.problems)
         elif isinstance(error, GenerationFailed):
-            reasons = tuple(error.reason.splitlines())
+            lines = error.reason.splitlines()
+            reasons = tuple(f"the new workers could not start: {each}" for each in lines)
+            isWrong = False
         else:
             _log.failure("the configuration could not be read again", failure)
             return
-        self._emit(ConfigurationRejected(self._supervisor.blueprint.path, reasons, isChecked))
+        path = self._supervisor.blueprint.path
+        self._emit(ConfigurationRejected(path, reasons, isChecked, isWrong))
 
     @property
     def _emit(self) -> Callable[[Any], None]:

@@ -344,12 +344,16 @@ x = 1
     ]
 
 
-@pytest.mark.parametrize("workers", ["0", "257", "2.5", '"many"', '"-1"', '"\u0663"', '""'])
+@pytest.mark.parametrize(
+    "workers", ["0", "257", "2.5", "1.0", "nan", '" 2 "', '"many"', '"-1"', '"\u0663"', '""']
+)
 def test_wrongNumbersOfWorkers(workers: str) -> None:
     """There is at least one, and not more than makes sense."""
     [problem] = problems(f"[server]\nworkers = {workers}\n{ECHO}")
+    written = workers.strip('"')
     assert problem == (
-        f'myserv.toml:2:1: server.workers: is a number from 1 to {MAXIMUM_WORKERS}, or "auto"'
+        f"myserv.toml:2:1: server.workers: {written!r} is neither a number from 1 to "
+        f'{MAXIMUM_WORKERS} nor "auto"'
     )
 
 

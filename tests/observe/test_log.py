@@ -253,6 +253,11 @@ SAID: Final[list[tuple[Event, LogLevel, str]]] = [
         "server: /m.toml was not checked, nothing was changed: the check took too long",
     ),
     (
+        ConfigurationRejected("/m.toml", ("no luck",), isWrong=False),
+        LogLevel.warn,
+        "server: /m.toml is not in force, nothing was changed: no luck",
+    ),
+    (
         WorkerEnded(1, 2, 345, "asked to", expected=True, wait=None),
         LogLevel.info,
         "server: worker 1 of generation 2 ended (process 345): asked to",

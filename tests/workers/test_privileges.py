@@ -57,6 +57,16 @@ def test_thoseThatAreNotThere() -> None:
     ]
 
 
+def test_namesThatNobodyCanHave() -> None:
+    """The system is not even asked for them."""
+    with pytest.raises(ConfigurationError) as raised:
+        readIdentity(keys(user="a\0b", group="a\0b"))
+    assert [str(each) for each in raised.value.problems] == [
+        r"server.user: there is no user 'a\x00b'",
+        r"server.group: there is no group 'a\x00b'",
+    ]
+
+
 @pytest.mark.parametrize(
     ("identity", "asked"),
     [

@@ -139,7 +139,8 @@ def test_newWorkersThatDie(reloading: Reloading) -> None:
     first, _ = reloading.stage.spawner.take(2)
     first.owner.received(Failed("one\ntwo"))
     first.owner.ended("exit code 1")
-    assert reloading.stage.events[-1] == ConfigurationRejected("a.toml", ("one", "two"))
+    reasons = tuple(f"the new workers could not start: {each}" for each in ("one", "two"))
+    assert reloading.stage.events[-1] == ConfigurationRejected("a.toml", reasons, isWrong=False)
 
 
 def test_aBugIsNoMistake(reloading: Reloading, loggedErrors: LoggedFailures) -> None:
