@@ -838,7 +838,7 @@ WRONG_LIMITS: Final[list[tuple[str, str]]] = [
         ),
     ),
     (
-        "[services.b]\nprotocol = 'echo'\nlisten = 'tcp:8'\n[limits]\nusers = ['nobody-knows']\n",
+        "[services.b]\nprotocol = 'echo'\nlisten = 'unix:8'\n[limits]\nusers = ['nobody-knows']\n",
         'a.toml:8:1: limits.users: there is no user "nobody-knows"',
     ),
     (
@@ -903,7 +903,7 @@ def test_whoAndHowMany(here: Path) -> None:
 @pytest.mark.parametrize(("text", "line"), WRONG_LIMITS)
 def test_wrongLimitsOfAFile(here: Path, text: str, line: str) -> None:
     """What is wrong with limits is told once, where it stands."""
-    (here / "a.toml").write_text(f'[services.a]\nprotocol = "echo"\nlisten = "tcp:7"\n{text}')
+    (here / "a.toml").write_text(f'[services.a]\nprotocol = "echo"\nlisten = "unix:7"\n{text}')
     with pytest.raises(ConfigurationError) as caught:
         serveFile("a.toml")
     assert str(caught.value) == line

@@ -197,7 +197,7 @@ def _plan(
     problems.extend(_wrongKinds(request.protocol, plugin, endpoints))
     limits = attempt(lambda: _structureLimits(plugin, request), "limits")
     if limits is not None:
-        problems.extend(_unidentified(limits, endpoints, request.key))
+        problems.extend(_unidentified(limits, endpoints, request))
     if len(problems) > before:
         return None
     return ServicePlan(
@@ -247,7 +247,7 @@ def _structureLimits(plugin: IProtocolPlugin, request: ServiceConfig) -> Limits:
 
 
 def _unidentified(
-    limits: Limits, endpoints: list[PlannedEndpoint], key: KeyPath
+    limits: Limits, endpoints: list[PlannedEndpoint], request: ServiceConfig
 ) -> Iterable[Problem]:
     # Whoever comes over the network has no user: all of them would be let in.
     for planned in endpoints:
@@ -256,7 +256,8 @@ def _unidentified(
             for name in ("users", "groups"):
                 if getattr(limits, name):
                     text = f'"{planned.endpoint}" cannot tell: only a UNIX socket can'
-                    yield Problem(text, (*key, "limits", name))
+                    isGeneral = name in request.generalLimits and name not in request.limits
+                    yield Problem(text, (*(() if isGeneral else request.key), "limits", name))
             return
 
 

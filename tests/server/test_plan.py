@@ -313,6 +313,9 @@ def test_whoComesOverTheNetworkHasNoUser(key: str) -> None:
     [problem] = caught.value.problems
     assert problem.key == ("services", "s", "limits", key)
     assert problem.message == '"tcp:7" cannot tell: only a UNIX socket can'
+    with pytest.raises(ConfigurationError) as caught:
+        planServices([evolve(request, limits={}, generalLimits=limits)], OnePlugin(BOTH))
+    assert [each.key for each in caught.value.problems] == [("limits", key)]
     assert planServices([evolve(request, listen=("unix:/run/s",))], OnePlugin(BOTH))
 
 
