@@ -13,7 +13,9 @@ from myserv.options.declare import OptionSpec, describe
 PAGE = Path(__file__).parents[1] / "docs" / "discussion" / "limits.md"
 
 
-@pytest.mark.parametrize("spec", [*describe(Limits), *describe(PenaltyLimits)], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "spec", [*describe(Limits), *describe(PenaltyLimits)], ids=lambda s: s.name
+)
 def test_named(spec: OptionSpec) -> None:
     """Every limit has its place on the page."""
     assert f"`{spec.name}`" in PAGE.read_text()

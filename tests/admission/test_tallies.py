@@ -40,9 +40,7 @@ def halls(workers: int, room: int = 0) -> list[Hall]:
 
 def test_aLimitHoldsOverAllProcesses() -> None:
     """Of a service, whichever process somebody comes to."""
-    first, second = (
-        hall.service("echo", maxConnections=3, whenFull="refuse") for hall in halls(2)
-    )
+    first, second = (hall.service("echo", maxConnections=3, whenFull="refuse") for hall in halls(2))
     one = letIn(first, "192.0.2.1")
     letIn(second, "192.0.2.2")
     letIn(first, "192.0.2.3")
