@@ -59,8 +59,8 @@ class Scale:
 FULL: Final = Scale(
     {
         Weight.JUDGED: Pace(turns=3, seconds=0.7, rounds=3),
-        Weight.GLIMPSED: Pace(turns=1, seconds=0.4, rounds=3),
-        Weight.PAIRED: Pace(turns=5, seconds=0.6, rounds=3),
+        Weight.GLIMPSED: Pace(turns=2, seconds=0.4, rounds=1),
+        Weight.PAIRED: Pace(turns=5, seconds=0.6, rounds=2),
         Weight.ONCE: Pace(turns=1, seconds=0.0, rounds=2),
     },
     warmup=0.15,
