@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -85,9 +85,17 @@ def configure(
     )
 
 
-def start(processes: Processes, *flags: str) -> ServerProcess:
+UNMEASURED: Final = {"COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
+"""For processes whose user may not write what was measured where it is kept."""
+
+
+def start(
+    processes: Processes, *flags: str, environment: Mapping[str, str] | None = None
+) -> ServerProcess:
     """Start the server."""
-    return processes.start(*(flags or FOREGROUND), "myserv", "--config", "myserv.toml")
+    return processes.start(
+        *(flags or FOREGROUND), "myserv", "--config", "myserv.toml", environment=environment
+    )
 
 
 def workersStarted(server: ServerProcess, generation: int = 1) -> list[int]:
@@ -581,7 +589,7 @@ def test_anotherUserServes(openly: Processes, workers: int) -> None:
     configure(
         openly, f"tcp:{port}:interface=127.0.0.1", server=f"workers = {workers}\nuser = 'nobody'"
     )
-    server = start(openly)
+    server = start(openly, environment=UNMEASURED)
     if workers == 1:
         server.serving()
     else:
