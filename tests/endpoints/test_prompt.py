@@ -450,7 +450,6 @@ def test_descriptorsGoWithTheirBytes() -> None:
 
 def test_startTLS() -> None:
     """What is written goes through it, and what it writes goes out."""
-    pytest.importorskip("OpenSSL")
     from twisted.internet.ssl import CertificateOptions
 
     stage = Stage()
