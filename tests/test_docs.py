@@ -6,7 +6,6 @@ The convention for writers is in docs/discussion/contributing.md.
 
 from __future__ import annotations
 
-import importlib.util
 import socket
 import subprocess
 import sys
@@ -93,9 +92,6 @@ def test_thePageIsTrue(page: Path, directory: Path) -> None:
     followPage(page.read_text(), directory, ROOT)
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("sphinx") is None, reason="the docs extra is not installed"
-)
 def test_theDocumentationBuilds(tmp_path: Path) -> None:
     """The documentation builds without a warning."""
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]

@@ -26,7 +26,7 @@ from sphinx.ext.napoleon import GoogleDocstring
 from sphinx.util import logging
 from zope.interface.interface import InterfaceClass, Method
 
-from myserv.interfaces import IDatagramProtocolPlugin, IStreamProtocolPlugin
+from myserv.discovery import kindsOf
 from myserv.limits import Limits, PenaltyLimits
 from myserv.options.declare import OptionSpec, describe
 
@@ -169,17 +169,9 @@ def protocolPages() -> Pages:
 
 
 def _protocolPage(plugin: Any) -> str:
-    kinds = [
-        name
-        for name, interface in (
-            ("stream", IStreamProtocolPlugin),
-            ("datagram", IDatagramProtocolPlugin),
-        )
-        if interface.providedBy(plugin)
-    ]
     parts = [
         f"# {plugin.name}\n",
-        f"{_sentence(plugin.description)} Endpoints: {' and '.join(kinds)}.\n",
+        f"{_sentence(plugin.description)} Endpoints: {' and '.join(kindsOf(plugin))}.\n",
     ]
     if getattr(plugin, "answersAnything", False):
         parts.append(_ANSWERS_ANYTHING)

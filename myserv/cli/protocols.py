@@ -7,9 +7,9 @@ from __future__ import annotations
 import textwrap
 
 from myserv.cli.columns import WIDTH, describeOption, twoColumns
-from myserv.discovery import descriptionOf
+from myserv.discovery import descriptionOf, kindsOf
 from myserv.errors import printable
-from myserv.interfaces import IDatagramProtocolPlugin, IProtocolPlugin, IStreamProtocolPlugin
+from myserv.interfaces import IProtocolPlugin
 from myserv.options.declare import describe
 from myserv.tap.flags import serviceOptions
 
@@ -26,15 +26,9 @@ def tellProtocol(reference: str) -> str:
     """
     command = f"twistd -n myserv {reference}"
     plugin = serviceOptions(reference, command).plugin
-    kinds = [
-        name
-        for name, interface in (
-            ("stream", IStreamProtocolPlugin),
-            ("datagram", IDatagramProtocolPlugin),
-        )
-        if interface.providedBy(plugin)
-    ]
-    title = f"{plugin.name}: {descriptionOf(plugin)}. For {' and '.join(kinds)} endpoints."
+    title = (
+        f"{plugin.name}: {descriptionOf(plugin)}. For {' and '.join(kindsOf(plugin))} endpoints."
+    )
     lines = textwrap.wrap(printable(title), WIDTH)
     lines += ["", f"    {printable(command)} --listen ENDPOINT", ""]
     lines += _options(plugin)

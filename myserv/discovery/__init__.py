@@ -17,7 +17,7 @@ from myserv.discovery.registry import (
     installedPlugins,
     pluginOf,
 )
-from myserv.discovery.served import Unusable, descriptionOf
+from myserv.discovery.served import Unusable, descriptionOf, kindsOf
 
 __all__ = [
     "GROUP",
@@ -27,5 +27,6 @@ __all__ = [
     "Unusable",
     "descriptionOf",
     "installedPlugins",
+    "kindsOf",
     "pluginOf",
 ]

@@ -100,6 +100,17 @@ def _asPlugin(found: Any, name: str, reference: str) -> IProtocolPlugin:
         raise Unusable(str(error)) from error
 
 
+def kindsOf(plugin: IProtocolPlugin) -> tuple[str, ...]:
+    """
+    Say for which kinds of endpoints a plugin is, as people call them.
+    """
+    kinds: dict[str, Any] = {
+        "stream": IStreamProtocolPlugin,
+        "datagram": IDatagramProtocolPlugin,
+    }
+    return tuple(name for name, interface in kinds.items() if interface.providedBy(plugin))
+
+
 def descriptionOf(plugin: IProtocolPlugin) -> str:
     """
     Write a plugin's description in one line, whatever its author wrote.

@@ -105,7 +105,8 @@ class Connection:
         The transport is there: introduce it to the protocol.
         """
         self._transport = transport
-        self._listener.introduce(self, transport)
+        if self.kind is not type(transport):
+            self._listener.kindUnknown(self, transport)
         self.__provides__ = declaration(Connection, self._protocol, transport)
         if self.peer is None:
             self.peer = transport.getPeer()

@@ -96,12 +96,6 @@ class Deadlines:
         if not self._count and not self._isChecking:
             self._clear()
 
-    def _look(self, tick: int, them: list[Any], now: float) -> None:
-        for watched in them:
-            # What was done to one before it may have ended it.
-            if watched.tick == tick:
-                self.watch(watched, watched.checkDeadlines(now))
-
     def _arm(self, tick: int) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -116,7 +110,10 @@ class Deadlines:
         # A clock's sum of floats may be a hair short of the tick.
         while self._order and self._order[0] * TICK <= now + TICK / 100:
             tick = self._passed = heapq.heappop(self._order)
-            self._look(tick, [*self._ticks.pop(tick)], now)
+            for watched in self._ticks.pop(tick):
+                # What was done to one before it may have ended it.
+                if watched.tick == tick:
+                    self.watch(watched, watched.checkDeadlines(now))
         self._isChecking = False
         # Ticks whose last connection is gone.
         while self._order and not self._ticks[self._order[0]]:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
@@ -59,6 +60,34 @@ def drainSeconds(limits: Limits) -> float:
     Say how long a drain may take under these limits, in seconds.
     """
     return float(limits.drain) or ENDLESS
+
+
+class _Drains(Protocol):
+    """What drains."""
+
+    def drain(self, deadline: float | None = None) -> Deferred[Any]:
+        """Send everybody away."""
+
+
+class Stops:
+    """
+    Two more words for a drain, for whatever drains: a listener, a service, a server.
+    """
+
+    def stop(self: _Drains, grace: float | None = None) -> Deferred[Any]:
+        """
+        The same as C{drain}: there is no impolite way but L{stopNow}.
+
+        Args:
+            grace: The deadline.
+        """
+        return self.drain(grace)
+
+    def stopNow(self: _Drains) -> Deferred[Any]:
+        """
+        Close and cut every connection.
+        """
+        return self.drain(0.0)
 
 
 class Draining(Protocol):

@@ -33,7 +33,7 @@ from myserv.events import (
 )
 from myserv.interfaces import IAbortable, IListenerContext, IReloadable
 from myserv.limits import DEFAULT_LIMITS, Limits
-from myserv.server.drain import Drain, drainSeconds
+from myserv.server.drain import Drain, Stops, drainSeconds
 from myserv.server.statistics import ListenerStatistics
 
 STOP_GRACE: Final = 5.0
@@ -72,7 +72,7 @@ class PausablePort(Protocol):
 
 
 @implementer(IListenerContext)
-class Listener:
+class Listener(Stops):
     """
     One endpoint of one service, open or not.
 
@@ -324,21 +324,6 @@ class Listener:
         """
         seconds = drainSeconds(self.admission.limits) if deadline is None else deadline
         return self.leave(Drain(self.service, self.reactor, self._emit, seconds, self.jitter))
-
-    def stop(self, grace: float | None = None) -> Deferred[None]:
-        """
-        The same as L{drain}: there is no impolite way but L{stopNow}.
-
-        Args:
-            grace: The deadline.
-        """
-        return self.drain(grace)
-
-    def stopNow(self) -> Deferred[None]:
-        """
-        Close the endpoint and cut every connection.
-        """
-        return self.drain(0.0)
 
     def leave(self, drain: Drain) -> Deferred[None]:
         """

@@ -32,7 +32,7 @@ from myserv.events import (
     ServiceStopped,
 )
 from myserv.limits import Limits
-from myserv.server.drain import Drain, drainSeconds
+from myserv.server.drain import Drain, Stops, drainSeconds
 from myserv.server.listener import STOP_GRACE, Listener
 from myserv.server.statistics import ServiceStatistics
 
@@ -42,7 +42,7 @@ _START_METHODS: Final = frozenset({"startFactory", "startProtocol"})
 """What of an author's runs while an endpoint opens."""
 
 
-class ProtocolService(Service):
+class ProtocolService(Stops, Service):
     """
     A protocol on one or more endpoints.
 
@@ -176,21 +176,6 @@ class ProtocolService(Service):
             unfinished.addBoth(lambda _: giveUp.active() and giveUp.cancel())
         return self._leaveAll(drain).addCallback(self._closed)
 
-    def stop(self, grace: float | None = None) -> Deferred[None]:
-        """
-        The same as L{drain}: there is no impolite way but L{stopNow}.
-
-        Args:
-            grace: The deadline.
-        """
-        return self.drain(grace)
-
-    def stopNow(self) -> Deferred[None]:
-        """
-        Close the endpoints and cut every connection.
-        """
-        return self.drain(0.0)
-
     def statistics(self) -> ServiceStatistics:
         """
         Say what it is doing at this moment.
@@ -258,7 +243,7 @@ class ProtocolService(Service):
                 return
 
 
-class Server(MultiService):
+class Server(Stops, MultiService):
     """
     Services that start and stop together.
     """
@@ -315,21 +300,6 @@ class Server(MultiService):
             Fires when the last connection is gone.
         """
         return DeferredList([service.drain(deadline) for service in self.protocolServices])
-
-    def stop(self, grace: float | None = None) -> Deferred[Any]:
-        """
-        The same as L{drain}.
-
-        Args:
-            grace: The deadline.
-        """
-        return self.drain(grace)
-
-    def stopNow(self) -> Deferred[Any]:
-        """
-        Close every endpoint and cut every connection.
-        """
-        return self.drain(0.0)
 
     def statistics(self) -> tuple[ServiceStatistics, ...]:
         """

@@ -252,16 +252,15 @@ class StreamListener(Listener):
             # Later: it may be about to have its protocol.
             self._drain.wake()
 
-    def introduce(self, connection: Connection, transport: Any) -> None:
+    def kindUnknown(self, connection: Connection, transport: Any) -> None:
         """
-        A connection is about to get its transport.
+        A connection gets a transport of a kind that its class was not made for.
         """
-        if connection.kind is not type(transport):
-            if connection.kind is not None:
-                # Not of the kind that the first one was.
-                connection.__class__ = GenericConnection
-            elif self.connectionType is GenericConnection:
-                self.connectionType = connectionLike(transport)
+        if connection.kind is not None:
+            # Not of the kind that the first one was.
+            connection.__class__ = GenericConnection
+        elif self.connectionType is GenericConnection:
+            self.connectionType = connectionLike(transport)
 
     def connectionStarted(self, connection: Connection) -> None:
         """
