@@ -36,6 +36,15 @@ manual suggests as much for the queries of a zone, NSD's has 200 for those of a 
 WINDOW: Final = 0.1
 """Seconds for which the sources are counted; at C{HEAVY_RATE} that is 100 datagrams."""
 
+LONGEST_REST: Final = 1.0
+"""Seconds between two times of counting, at most, as long as nobody was found: a server
+that is busy with what all of them send together is not to be busy with counting, too.
+They begin with a quarter, and double."""
+
+CALM: Final = 1.0
+"""Seconds without having fallen behind, after which what was counted before says nothing
+any more."""
+
 CHANCE: Final = 4.0
 """Standard deviations by which a source has to be above the average: sources that are
 all alike differ by chance, and none of them is the cause."""
@@ -116,6 +125,10 @@ class Shedding:
         self._timer: IDelayedCall | None = None
         self.isCounting = False
         self._began = 0.0
+        #: Of the counting, while nobody is found.
+        self._rest = 0.0
+        self._notBefore = 0.0
+        self._toldLast = -math.inf
         self._total = 0
         self._counts: dict[Any, int] = {}
         self._offenders: dict[Any, Offender] = {}
@@ -130,9 +143,13 @@ class Shedding:
         """
         The port cannot keep up.
         """
-        if not self.isCounting:
+        now = self._reactor.seconds()
+        if now - self._toldLast >= CALM:
+            self._rest = self._notBefore = 0.0
+        self._toldLast = now
+        if not self.isCounting and now >= self._notBefore:
             self.isCounting = True
-            self._began = self._reactor.seconds()
+            self._began = now
             self._total = 0
             self._counts.clear()
             self._look()
@@ -189,7 +206,10 @@ class Shedding:
         now = self._reactor.seconds()
         if self.isCounting and now >= self._began + WINDOW:
             self.isCounting = False
-            self._shutOut(self._findCauses(now - self._began))
+            causes = self._findCauses(now - self._began)
+            self._shutOut(causes)
+            self._rest = 0.0 if causes else min(LONGEST_REST, 2 * self._rest or LONGEST_REST / 4)
+            self._notBefore = now + self._rest
         self._tell()
         due = self._began + WINDOW if self.isCounting else math.inf
         self._out.clear()

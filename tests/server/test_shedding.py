@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -14,11 +15,13 @@ from myserv.limits import structureLimits
 from myserv.server.datagram import DatagramListener
 from myserv.server.reflection import OwnSockets
 from myserv.server.shedding import (
+    CALM,
     COUNTED_SOURCES,
     FORGIVEN,
     HEAVY_RATE,
     LEFTOVERS,
     LONGEST,
+    LONGEST_REST,
     OFFENDERS,
     SHED,
     WATCHED,
@@ -126,6 +129,35 @@ class TestCauses:
         assert stage.reactor.getDelayedCalls() == []
         assert stage.overload((FLOODER, 99), (CLIENT, 1)) == []
 
+    def test_countingRests(self, stage: Stage) -> None:
+        """A server that is busy with all of them alike counts ever more seldom."""
+        began: list[float] = []
+        for _ in range(100):
+            stage.shedding.readingFellBehind()
+            if stage.shedding.isCounting and stage.reactor.getDelayedCalls():
+                began.append(stage.reactor.seconds())
+                stage.reactor.advance(WINDOW)
+            else:
+                stage.reactor.advance(0.0625)
+        rests = [after - before - WINDOW for before, after in itertools.pairwise(began)]
+        assert rests[:3] == pytest.approx([0.25, 0.5, 1.0], abs=0.07)
+        assert max(rests) < LONGEST_REST + 0.07
+
+    def test_foundAfterARest(self, stage: Stage) -> None:
+        """The rest is short enough, and is over once somebody was found."""
+        for _ in range(20):
+            assert stage.overload((FLOODER, 99), (CLIENT, 99)) == []
+        stage.reactor.advance(LONGEST_REST)
+        assert stage.overload((FLOODER, 5000), (CLIENT, 99)) == [([FLOODER], 1.0)]
+        assert stage.overload(("another", 5000), (CLIENT, 99)) == [(["another"], 1.0)]
+
+    def test_calmEndsTheRest(self, stage: Stage) -> None:
+        """After a calm, the next flood is counted at once."""
+        for _ in range(20):
+            assert stage.overload((FLOODER, 99), (CLIENT, 99)) == []
+        stage.reactor.advance(CALM)
+        assert stage.overload((FLOODER, 5000), (CLIENT, 99)) == [([FLOODER], 1.0)]
+
     def test_signalWithinAWindow(self, stage: Stage) -> None:
         """It is the same flood."""
         stage.shedding.readingFellBehind()
@@ -137,6 +169,7 @@ class TestCauses:
         """A source below the rate is not the cause, however large its share."""
         most = int(HEAVY_RATE * WINDOW)
         assert stage.overload((FLOODER, most), (CLIENT, 1)) == []
+        stage.reactor.advance(CALM)
         assert stage.overload((FLOODER, most + 1), (CLIENT, 1)) == [([FLOODER], 1.0)]
 
     def test_alike(self, stage: Stage) -> None:
