@@ -9,8 +9,8 @@ passes through do nothing but count and hand on.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -19,7 +19,7 @@ from twisted.internet.interfaces import (
     ITransport,
 )
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import implementer, providedBy
 
 from myserv.admission.arrival import Arrival
 from myserv.endpoints.farewell import Farewell, closesAbruptly
@@ -40,7 +40,7 @@ from myserv.limits import Limits
 from myserv.options.values import Size
 from myserv.server.outflow import GuardedProducer, Outflow
 from myserv.server.patience import LOOKS, Patience
-from myserv.server.provided import declaration, hearsNothing
+from myserv.server.provided import NO_KIND, Kind, declaration, hearsNothing
 from myserv.server.refused import RefusedConnection
 
 if TYPE_CHECKING:
@@ -61,18 +61,41 @@ class Connection:
     @ivar arrival: What admission let in, if there is nothing between it and the gate.
     @ivar limits: What its peer may do.
     @ivar isEstablished: The protocol has said that its client is.
+    @ivar disconnecting: It is about to end, or gone.
     @ivar tick: See L{myserv.server.deadlines.Watched}.
-    @cvar kind: The class of the transports that it is made for; see
-        L{myserv.server.delegation}.
+    @cvar kind: What it is made for; see L{myserv.server.delegation}.
     """
 
-    kind: type | None = None
-    disconnecting = False
-    isEstablished = False
-    tick: int | None = None
-    arrival: Arrival | None = None
+    # What every connection has.  A class without slots has a dictionary for each of its
+    # objects, as soon as there are more attributes than its first ones had: 700 bytes.
+    # The dictionary is for what few have, and for what a protocol sets.
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_farewell",
+        "_listener",
+        "_patience",
+        "_peerEnded",
+        "_protocol",
+        "_transport",
+        "arrival",
+        "bytesReceived",
+        "bytesSent",
+        "disconnecting",
+        "isEstablished",
+        "number",
+        "outflow",
+        "peer",
+        "sentBefore",
+        "started",
+        "tick",
+    )
+
+    kind: Kind = NO_KIND
+    _halfCloses = False
+    _hearsNothing = False
+    _isOverridden = False
     _cutFor: str | None = None
-    _patience: Patience | None = None
     _readingPaused = False
     _readingHeld = False
     _writeEnding = False
@@ -88,15 +111,18 @@ class Connection:
             peer: Who connects; C{None}: the transport knows.
         """
         self._listener = listener
-        self._protocol: IProtocol | None = protocol
+        self._protocol: Any = protocol
         self.number = number
         self.peer = peer
         self.started = 0.0
+        self.disconnecting = False
+        self.isEstablished = False
+        self.tick: int | None = None
+        self.arrival: Arrival | None = None
+        self._patience: Patience | None = None
         self._peerEnded = False
         self._farewell: Farewell | None = None
-        self.bytesReceived = 0
-        self.bytesSent = 0
-        self.sentBefore = 0
+        self.bytesReceived = self.bytesSent = self.sentBefore = 0
 
     # The protocol side of it: what a transport calls.
 
@@ -105,24 +131,54 @@ class Connection:
         The transport is there: introduce it to the protocol.
         """
         self._transport = transport
-        if self.kind is not type(transport):
-            self._listener.kindUnknown(self, transport)
-        self.__provides__ = declaration(Connection, self._protocol, transport)
+        listener, protocol = self._listener, self._protocol
+        kind, provided, spoken = self.kind
+        if (
+            kind is not type(transport)
+            or provided is not providedBy(transport)
+            or spoken is not providedBy(protocol)
+        ):
+            listener.kindUnknown(self)
+            self._declare()
         if self.peer is None:
             self.peer = transport.getPeer()
-        listener = self._listener
         now = self.started = listener.reactor.seconds()
         self.outflow = Outflow(self, transport)
         listener.connectionStarted(self)
         if listener.limits.maxUnestablished:
-            self.dataReceived = self._receivedUnestablished  # type: ignore[method-assign]
+            self._hearWith(self._receivedUnestablished)
         if listener.reportsConnections:
             listener.emit(ConnectionStarted(listener.service, self.number, self.peer))
-        if hearsNothing(self._protocol, transport):
+        if self._hearsNothing:
             self._refuse("the protocol takes messages, and this endpoint has no layer of them")
-        self._call("makeConnection", self)
+        try:
+            self._protocol.makeConnection(self)
+        except BaseException:  # noqa: BLE001 - the author's bug, see raised
+            self.raised("makeConnection")
         if not self.disconnecting and self.tick is None:
             listener.deadlines.watch(self, now + listener.firstLook)
+
+    def _declare(self) -> None:
+        # Its class may not know what goes for this protocol and this transport.
+        protocol, transport = self._protocol, self._transport
+        self.__provides__ = declaration(Connection, protocol, transport)
+        self._halfCloses = IHalfCloseableProtocol.providedBy(protocol)
+        self._hearsNothing = hearsNothing(protocol, transport)
+
+    def _hearWith(self, dataReceived: Callable[[bytes], None]) -> None:
+        self._isOverridden = True
+        self.dataReceived = dataReceived  # type: ignore[method-assign, assignment]
+
+    def _hearAgain(self) -> None:
+        if self._isOverridden:
+            self._isOverridden = False
+            del self.dataReceived
+
+    def logPrefix(self) -> str:
+        """
+        What Twisted's own log lines call it: the service's name.
+        """
+        return self._listener.service
 
     def connectionMade(self) -> None:
         """
@@ -136,7 +192,7 @@ class Connection:
         self.bytesReceived += len(data)
         self.sentBefore = self.bytesSent
         try:
-            self._protocol.dataReceived(data)  # type: ignore[union-attr]  # see connectionLost
+            self._protocol.dataReceived(data)
         except BaseException:  # noqa: BLE001 - the author's bug, see raised
             self.raised("dataReceived")
 
@@ -159,12 +215,15 @@ class Connection:
         if self._farewell is not None:
             self._farewell.over()
             self._farewell = None
-        self._call("connectionLost", reason)
-        self._protocol = self._patience = None
+        try:
+            self._protocol.connectionLost(reason)
+        except BaseException:  # noqa: BLE001 - the author's bug, see raised
+            self.raised("connectionLost")
+        # What refers to it and is its own goes: it needs no garbage collector then.
+        self._protocol = _GONE
+        self._patience = None
+        self._hearAgain()
         self.outflow.over()
-        # A bound method of its own: a connection that is gone needs no garbage collector.
-        self.__dict__.pop("write", None)
-        self.dataReceived = _ignore  # type: ignore[method-assign]
         if listener.reportsConnections:
             listener.emit(
                 ConnectionEnded(
@@ -193,12 +252,13 @@ class Connection:
         self._peerEnded = True
         if self._farewell is not None:
             self._farewell.readHalfClosed()
-        elif IHalfCloseableProtocol.providedBy(self._protocol):
+        elif self._halfCloses:
             self._call("readConnectionLost")
         else:
             self.disconnecting = True
             self.outflow.close()
-            self._watchTheEnd()
+            if self.tick is None:
+                self._watchTheEnd()
             self._transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
@@ -207,7 +267,7 @@ class Connection:
         """
         if self._farewell is not None:
             self._farewell.writeHalfClosed()
-        elif IHalfCloseableProtocol.providedBy(self._protocol):
+        elif self._halfCloses:
             self._call("writeConnectionLost")
 
     def messageReceived(self, message: bytes | str) -> None:
@@ -280,14 +340,14 @@ class Connection:
             return
         self._farewell = Farewell(self._transport, self._listener.reactor)
         # What comes from now on is not for the protocol, and not counted.
-        self.dataReceived = self._farewell.discard  # type: ignore[method-assign]
+        self._hearWith(self._farewell.discard)
         self._farewell.begin()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
         Let the transport tell a producer when there is room.
         """
-        if self._protocol is None:
+        if self._protocol is _GONE:
             GuardedProducer(self, producer).stopProducing()
         else:
             self.outflow.register(producer, streaming)
@@ -296,7 +356,7 @@ class Connection:
         """
         Stop asking a producer; if the connection was waiting for it, close.
         """
-        if self._protocol is None:
+        if self._protocol is _GONE:
             return
         self.outflow.unregister()
         if self.disconnecting or self._writeEnding:
@@ -338,8 +398,8 @@ class Connection:
         The client is who it should be: the limits of strangers hold no longer.
         """
         self.isEstablished = True
-        if self.dataReceived == self._receivedUnestablished:
-            del self.dataReceived
+        if self._farewell is None:
+            self._hearAgain()
 
     def abortConnection(self) -> None:
         """
@@ -364,14 +424,14 @@ class Connection:
     @property
     def protocol(self) -> Any:
         """
-        The protocol; assign another to hand the connection over to it.
+        The protocol, C{None} after the end; assign another to hand the connection over.
         """
-        return self._protocol
+        return None if self._protocol is _GONE else self._protocol
 
     @protocol.setter
     def protocol(self, protocol: IProtocol) -> None:
         self._protocol = protocol
-        self.__provides__ = declaration(Connection, protocol, self._transport)
+        self._declare()
 
     # What its outflow asks of it.
 
@@ -403,7 +463,7 @@ class Connection:
 
     def _watchTheEnd(self) -> None:
         # Otherwise it is looked at already, and soon enough.
-        if self.tick is None and self._protocol is not None:
+        if self.tick is None and self._protocol is not _GONE:
             self.lookSoon()
 
     # What the listener asks of it.
@@ -412,7 +472,7 @@ class Connection:
         """
         Do what is due; see L{myserv.server.deadlines.Watched}.
         """
-        if self._protocol is None:
+        if self._protocol is _GONE:
             return math.inf
         if self._patience is None:
             self._patience = Patience(self)
@@ -509,5 +569,14 @@ def _sizeOf(message: bytes | str) -> int:
     return len(message.encode())
 
 
-def _ignore(data: bytes) -> None:
-    """Bytes that come after the end go nowhere."""
+class _Gone:
+    # In place of the protocol of a connection that is gone.  A layer may not know yet.
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes that come after the end go nowhere."""
+
+    def messageReceived(self, message: bytes | str) -> None:
+        """Nor do messages."""
+
+
+_GONE: Final = _Gone()

@@ -51,6 +51,10 @@ class Deadlines:
         self._count = 0
         self._isChecking = False
         self._passed = 0
+        #: The last one that something was watched for, and its time.
+        self._lastTick = 0
+        self._lastDue = -math.inf
+        self._lastThere: dict[Any, None] = {}
 
     def watch(self, watched: Watched, due: float) -> None:
         """
@@ -60,7 +64,14 @@ class Deadlines:
             watched: What to look at.
             due: When, as the reactor tells the time.
         """
-        self.forget(watched)
+        if watched.tick is not None:
+            self.forget(watched)
+        # Most are watched when they begin, and those who begin together for the same time.
+        if self._lastDue - TICK < due <= self._lastDue:
+            watched.tick = self._lastTick
+            self._lastThere[watched] = None
+            self._count += 1
+            return
         if due == math.inf:
             return
         # Never into the one that is being looked at.
@@ -71,6 +82,7 @@ class Deadlines:
             heapq.heappush(self._order, tick)
         there[watched] = None
         self._count += 1
+        self._lastTick, self._lastDue, self._lastThere = tick, tick * TICK, there
         if not self._isChecking and (self._timer is None or tick < self._timerTick):
             self._arm(tick)
 
@@ -110,11 +122,13 @@ class Deadlines:
         # A clock's sum of floats may be a hair short of the tick.
         while self._order and self._order[0] * TICK <= now + TICK / 100:
             tick = self._passed = heapq.heappop(self._order)
+            self._lastDue = -math.inf
             for watched in self._ticks.pop(tick):
                 # What was done to one before it may have ended it.
                 if watched.tick == tick:
                     self.watch(watched, watched.checkDeadlines(now))
         self._isChecking = False
+        self._lastDue = -math.inf
         # Ticks whose last connection is gone.
         while self._order and not self._ticks[self._order[0]]:
             del self._ticks[heapq.heappop(self._order)]
@@ -123,6 +137,7 @@ class Deadlines:
 
     def _clear(self) -> None:
         # Nobody is left to look at.
+        self._lastDue = -math.inf
         self._ticks.clear()
         self._order.clear()
         if self._timer is not None:

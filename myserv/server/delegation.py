@@ -11,13 +11,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from zope.interface import classImplements, providedBy
+
 from myserv.server.connection import Connection
+from myserv.server.provided import beyond, hearsNothing
 
 
 class GenericConnection(Connection):
     """
     A connection over a transport of any kind.
     """
+
+    __slots__ = ()
 
     def __getattr__(self, name: str) -> Any:
         # Not for what is looked up before there is one.
@@ -46,12 +52,13 @@ def _startTLS(self: Connection, *arguments: Any, **named: Any) -> Any:
     return self.transport.startTLS(*arguments, **named)
 
 
-def connectionLike(transport: Any) -> type[Connection]:
+def connectionLike(transport: Any, protocol: Any) -> type[Connection]:
     """
-    Make the class of the connections over transports of one kind.
+    Make the class of the connections between transports and protocols of one kind.
 
     Args:
         transport: One of them, connected, on its own layers.
+        protocol: One of them.
     """
     names: set[str] = set()
     lower = transport
@@ -66,5 +73,10 @@ def connectionLike(transport: Any) -> type[Connection]:
     }
     if "startTLS" in members:
         members["startTLS"] = _startTLS
-    members["kind"] = type(transport)
-    return type(Connection.__name__, (Connection,), members)
+    members["__slots__"] = ()
+    members["kind"] = (type(transport), providedBy(transport), providedBy(protocol))
+    members["_halfCloses"] = IHalfCloseableProtocol.providedBy(protocol)
+    members["_hearsNothing"] = hearsNothing(protocol, transport)
+    made: type[Connection] = type(Connection.__name__, (Connection,), members)
+    classImplements(made, *beyond(protocol, transport))  # type: ignore[misc]  # for mypy-zope it is no class
+    return made

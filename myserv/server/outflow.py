@@ -82,7 +82,7 @@ class Outflow:
             return
         self.isFull = False
         self.unsent = 0
-        self._connection.__dict__.pop("write", None)
+        del self._connection.write
         self._connection.releaseReading()
         if self.producer is not None:
             self.producer.resumeProducing()
@@ -102,7 +102,10 @@ class Outflow:
         """
         The connection is gone, and has told the producers that it knew of.
         """
-        self._isRegistered = self.isFull = False
+        if self.isFull:
+            self.isFull = False
+            del self._connection.write
+        self._isRegistered = False
         self._connection = self._transport = self.producer = None
 
     def write(self, data: bytes) -> None:

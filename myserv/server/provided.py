@@ -20,6 +20,10 @@ from myserv.interfaces import IMessageProtocol, IMessageTransport
 _PROTOCOL_EXTRAS: Final = (IHandshakeListener, IFileDescriptorReceiver, IMessageProtocol)
 """What a transport asks of a protocol beside IProtocol itself."""
 
+Kind = tuple[type | None, Any, Any]
+"""The class of a transport, what it provides, and what a protocol provides."""
+
+NO_KIND: Final[Kind] = (None, None, None)
 
 _declarations: dict[tuple[type, Any, Any], Any] = {}
 
@@ -34,9 +38,16 @@ def declaration(connection: type, protocol: Any, transport: Any) -> Any:
     key = (connection, providedBy(protocol), providedBy(transport))
     known = _declarations.get(key)
     if known is None:
-        extras = [each for each in _PROTOCOL_EXTRAS if each.providedBy(protocol)]
-        known = _declarations[key] = Provides(connection, *extras, *providedBy(transport))
+        known = _declarations[key] = Provides(connection, *beyond(protocol, transport))
     return known
+
+
+def beyond(protocol: Any, transport: Any) -> tuple[Any, ...]:
+    """
+    List what a connection between these two provides beyond what every one does.
+    """
+    extras = [each for each in _PROTOCOL_EXTRAS if each.providedBy(protocol)]
+    return (*extras, *providedBy(transport))
 
 
 def hearsNothing(protocol: Any, transport: Any) -> bool:

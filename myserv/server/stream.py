@@ -46,6 +46,10 @@ them their transports a turn later, and a timer that is late comes before that."
 
 _numbers = itertools.count(1)
 
+# To look a member of an enumeration up costs more than to compare it.
+_STOPPING: Final = State.STOPPING
+_STOPPED: Final = State.STOPPED
+
 
 def hasArrivals(port: Any) -> bool:
     """
@@ -252,15 +256,15 @@ class StreamListener(Listener):
             # Later: it may be about to have its protocol.
             self._drain.wake()
 
-    def kindUnknown(self, connection: Connection, transport: Any) -> None:
+    def kindUnknown(self, connection: Connection) -> None:
         """
-        A connection gets a transport of a kind that its class was not made for.
+        A connection's class was not made for its transport and its protocol.
         """
-        if connection.kind is not None:
-            # Not of the kind that the first one was.
+        if type(connection) is not GenericConnection:
+            # They are not of the kind that the first ones were.
             connection.__class__ = GenericConnection
         elif self.connectionType is GenericConnection:
-            self.connectionType = connectionLike(transport)
+            self.connectionType = connectionLike(connection.transport, connection.protocol)
 
     def connectionStarted(self, connection: Connection) -> None:
         """
@@ -268,7 +272,7 @@ class StreamListener(Listener):
         """
         self.connections.add(connection)
         self._started += 1
-        if self.state is State.STOPPED:
+        if self.state is _STOPPED:
             # Its transport came when nobody was waited for any more.
             self.reactor.callLater(0, connection.abortConnection)
         elif self._drain is not None and not self._isOpening:
@@ -282,7 +286,8 @@ class StreamListener(Listener):
             self.connections.remove(connection)
             self._bytesReceived += connection.bytesReceived
             self._bytesSent += connection.bytesSent
-        self.checkGone()
+        if self._lastGone is not None:
+            self.checkGone()
 
     def _traffic(self) -> tuple[int, int, int, int]:
         received, sent = self._bytesReceived, self._bytesSent
@@ -306,8 +311,8 @@ class ConnectionFactory(OuterFactory):
         Build the protocol of an arrival, or turn the arrival away.
         """
         listener = self._listener
-        isClosed = listener.state in (State.STOPPING, State.STOPPED)
-        if isClosed and not listener.isLeaving:
+        state = listener.state
+        if (state is _STOPPING or state is _STOPPED) and not listener.isLeaving:
             # It got in before, and a preamble kept it until now.
             listener.emit(ConnectionRefused(listener.service, addr, "the listener has closed"))
             return REFUSED

@@ -142,3 +142,19 @@ def test_all(schedule: list[tuple[float, bool]], data: st.DataObject) -> None:
         [look] = patient.looks
         assert due - TICK / 50 <= look <= due + 2 * TICK + 0.01
     assert not clock.getDelayedCalls()
+
+
+def test_lateForTwoTicks() -> None:
+    """Each is looked at once for each, though the first asks for the second."""
+    clock = Clock()
+    deadlines = Deadlines(clock)
+    first, second = Patient(lambda now: 10 + TICK), Patient(lambda now: 10 + TICK)
+    deadlines.watch(first, 10)
+    deadlines.watch(second, 10 + TICK)
+    clock.advance(10 + 2 * TICK)
+    assert (len(first.looks), len(second.looks)) == (3, 2)
+    clock.advance(TICK)
+    assert (len(first.looks), len(second.looks)) == (4, 3)
+    deadlines.forget(first)
+    deadlines.forget(second)
+    assert not clock.getDelayedCalls()

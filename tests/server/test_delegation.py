@@ -116,7 +116,7 @@ def test_startTLS() -> None:
 
 def test_itsOwnComeFirst() -> None:
     """What a connection does itself is not passed on."""
-    made = connectionLike(Layer())
+    made = connectionLike(Layer(), Protocol())
     assert made.getHost is Connection.getHost
     assert issubclass(made, Connection)
     assert "header" in vars(made)
@@ -127,7 +127,7 @@ def test_itsOwnComeFirst() -> None:
 def test_untilThereIsATransport() -> None:
     """There is nothing to ask."""
     listener = listenerOf(hostPlugin(echo))
-    for kind in (GenericConnection, connectionLike(Layer())):
+    for kind in (GenericConnection, connectionLike(Layer(), Protocol())):
         connection: Any = kind(listener, Protocol(), 1)
         with pytest.raises(AttributeError, match="_transport"):
             _ = connection.header
