@@ -10,17 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import attrs
+from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IAddress
 
 from myserv.admission.access import CredentialsRule, NetworkRule
 from myserv.admission.addresses import PeerNumbers, hostOf
 from myserv.admission.arrival import Arrival
-from myserv.admission.counting import (
-    Counted,
-    PeerConnections,
-    serverConnections,
-    serviceConnections,
-)
+from myserv.admission.counting import Places
 from myserv.admission.penalties import Penalties, PenaltyRule
 from myserv.admission.rates import AcceptRate, PeerAcceptRate
 from myserv.admission.reasons import DATAGRAM_PEER_RATE, DATAGRAM_RATE, OTHER, PENALIZED
@@ -93,7 +89,6 @@ class Admission:
         self._seconds = seconds
         self._share = share
         self._waiting = Waiting(name, seconds, emit)
-        self._counted = Counted(self._tally)
         self._datagram = Arrival(None, name, "", None, None)
         self._extra = [ForeignRule(rule, emit) for rule in extra]
         self._take(limits)
@@ -129,7 +124,10 @@ class Admission:
         Returns:
             What to give to L{release} when it is gone; or why it is refused.
         """
-        peer = self._peerOf[hostOf(address)]
+        kind: Any = type(address)
+        # Most are such; the others are asked in more ways.
+        host = address.host if kind is IPv4Address else hostOf(address)  # type: ignore[union-attr]
+        peer = self._peerOf[host]
         arrival = Arrival(address, self.name, endpoint, peer, credentials)
         # All at once: a third party's rule may have other limits applied meanwhile.
         admits, withdraws, releases = self._steps
@@ -249,25 +247,21 @@ class Admission:
         What it shares with other services has other limits.
         """
         limits, room = self.limits, self._room
-        ofPeer = limits.maxConnectionsPerPeer
+        ofPeer: float | None = limits.maxConnectionsPerPeer
+        ofService = limits.maxConnections or math.inf
         if ofPeer is None:
-            most = min(limits.maxConnections or math.inf, room.limit)
-            ofPeer = 0 if most == math.inf else math.ceil(most / 2)
+            most = min(ofService, room.limit)
+            ofPeer = most if most == math.inf else math.ceil(most / 2)
+        isUnaware = self._isUnaware if limits.whenFull is WhenFull.WAIT else None
         rules: list[Rule | None] = [
             self._networks,
             self._credentials,
             PenaltyRule(self._penalties) if self._penalties.limits.enabled else None,
             self._peerRate,
             self._rate,
-            PeerConnections(self._tally, ofPeer) if ofPeer else None,
+            # Before those of third parties, who might let somebody else in meanwhile.
+            Places(self._tally, self._all, ofPeer or math.inf, ofService, room.limit, isUnaware),
         ]
-        isUnaware = self._isUnaware if limits.whenFull is WhenFull.WAIT else None
-        if limits.maxConnections:
-            rules.append(serviceConnections(self._tally, limits.maxConnections, isUnaware))
-        if room.limit < math.inf:
-            rules.append(serverConnections(room.tallies, int(room.limit), isUnaware))
-        # Before those of third parties, who might let somebody else in meanwhile.
-        rules.append(self._counted)
         rules += self._extra
         on = [rule for rule in rules if rule is not None]
         self._steps = (
@@ -277,8 +271,7 @@ class Admission:
             # What an arrival holds is given back by these, whatever is in force then.
             tuple(rule.release for rule in reversed(on) if isinstance(rule, _HOLDING)),
         )
-        isWaiting = limits.whenFull is WhenFull.WAIT and limits.maxConnections
-        self._cap = limits.maxConnections if isWaiting else math.inf
+        self._cap = ofService if limits.whenFull is WhenFull.WAIT else math.inf
         self.version += 1
         self._settle()
 
@@ -363,5 +356,5 @@ class Admission:
         self.lookAgain()
 
 
-_HOLDING: Final = (Counted, ForeignRule)
+_HOLDING: Final = (Places, ForeignRule)
 """The rules that an arrival holds something of for as long as it is there."""

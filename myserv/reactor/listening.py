@@ -70,9 +70,9 @@ class AcceptingPort:
     Factories may have a method C{acceptFailed(error: OSError, wait: float)}: it is
     told why nothing is accepted for so many seconds.
 
-    A protocol whose class has a true attribute C{closesAtOnce} turns its peer
-    away: the connection is reset and there is no transport, hence no
-    C{makeConnection} and no C{connectionLost}.
+    A protocol whose attribute C{closesAtOnce} is C{True} turns its peer away: the
+    connection is reset and there is no transport, hence no C{makeConnection} and no
+    C{connectionLost}.
 
     @ivar reading: It accepts, or would if it did not rest.
     """
@@ -187,7 +187,7 @@ class AcceptingPort:
             raise
         if protocol is None:
             os.close(descriptor.fileno())
-        elif getattr(type(protocol), "closesAtOnce", False):
+        elif getattr(protocol, "closesAtOnce", None) is True:
             descriptor.socket.setsockopt(SOL_SOCKET, SO_LINGER, RESET)
             descriptor.socket.close()
         else:

@@ -51,23 +51,38 @@ class Outflow:
     @ivar streamingProducer: The producer writes until it is paused.
     """
 
-    connected = False
-    disconnected = False
-    disconnecting = False
-    producer: Any = None
-    streamingProducer = False
-    producerPaused = False
+    # What every connection has; the dictionary is for what few have, and for what others
+    # set.  Without slots each would have one, made at its end.
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_aborting",
+        "_contexts",
+        "_direct",
+        "_drainDue",
+        "_inputEnded",
+        "_isGivingWay",
+        "_loop",
+        "_send",
+        "connected",
+        "descriptor",
+        "disconnected",
+        "disconnecting",
+        "native",
+        "producer",
+        "producerPaused",
+        "protocol",
+        "reactor",
+        "streamingProducer",
+    )
+
     bufferSize = BUFFER
 
     _log = Logger()
-    _aborting = False
     _writeDisconnecting = False
     _writeDisconnected = False
     # There are limits of zero, and every write is looked at.
     _watching = False
-    # What is written goes to uvloop and nowhere else.
-    _direct = False
-    _drainDue = False
 
     def __init__(self, descriptor: Descriptor, protocol: Any, reactor: Any) -> None:
         """
@@ -80,8 +95,21 @@ class Outflow:
         self.protocol = protocol
         self.reactor = reactor
         self.native: Any = None
+        self.connected = False
+        self.disconnected = False
+        self.disconnecting = False
+        self.producer: Any = None
+        self.streamingProducer = False
+        self.producerPaused = False
         self._loop: asyncio.AbstractEventLoop = reactor.eventLoop
+        self._contexts: list[Any] = reactor.contexts
         self._send: Callable[[bytes], object] = ignore
+        # What is written goes to uvloop and nowhere else.
+        self._direct = False
+        self._aborting = False
+        self._drainDue = False
+        self._inputEnded = False
+        self._isGivingWay = False
 
     @property
     def socket(self) -> socket.socket:
@@ -170,7 +198,8 @@ class Outflow:
         self.producerPaused = False
         if streaming:
             # Twisted pauses it at its next write; uvloop has said so already.
-            if self.getWriteBufferSize() > self.bufferSize:
+            native = self.native
+            if native is not None and native.get_write_buffer_size() > self.bufferSize:
                 self.pause_writing()
         else:
             self._watch()

@@ -26,6 +26,8 @@ class ServerStream(Stream):
     @ivar sessionno: Counts the port's connections.
     """
 
+    __slots__ = ("_peer", "server", "sessionno")
+
     def __init__(
         self,
         descriptor: Descriptor,
@@ -44,7 +46,7 @@ class ServerStream(Stream):
             sessionno: Counts the port's connections.
             reactor: See L{myserv.reactor.outflow.Outflow}.
         """
-        super().__init__(descriptor, protocol, reactor)
+        Stream.__init__(self, descriptor, protocol, reactor)
         self._peer = peer
         self.server = server
         self.sessionno = sessionno
@@ -73,6 +75,8 @@ class TCPServerStream(ServerStream):
     """
     A TCP connection to one of our ports; its peer is Twisted's address.
     """
+
+    __slots__ = ()
 
     @property
     def client(self) -> tuple[Any, ...]:

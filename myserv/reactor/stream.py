@@ -39,6 +39,8 @@ BULK: Final = 200_000
 
 _DONE: Final = Failure(ConnectionDone())
 
+_new: Final = IPv4Address.__new__
+
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with no time for it: to close is to reset."""
 
@@ -54,11 +56,11 @@ class Stream(Outflow):
     @ivar reading: What arrives is read.
     """
 
+    __slots__ = ()
+
     tlsClient = False
     TLS = False
 
-    _inputEnded = False
-    _isGivingWay = False
     # As Twisted's: who has shared the socket with somebody else turns it off.
     _shouldShutdown = True
 
@@ -121,7 +123,6 @@ class Stream(Outflow):
         """
         self.connected = True
         self.reactor.natives.add(self)
-        self._contexts: list[Any] = self.reactor.contexts
         try:
             self.protocol.makeConnection(self)
         except BaseException:  # noqa: BLE001 - the protocol's bug; Twisted only logs it, too
@@ -389,7 +390,12 @@ def address(sockaddr: Any) -> IPv4Address | IPv6Address:
         sockaddr: A pair for IPv4, a 4-tuple for IPv6.
     """
     if len(sockaddr) == 2:
-        return IPv4Address("TCP", *sockaddr)
+        # As IPv4Address("TCP", *sockaddr) does it, which also looks whether "TCP" is
+        # one of its types: a hundredth of a connection.
+        made = _new(IPv4Address)
+        made.type = "TCP"
+        made.host, made.port = sockaddr
+        return made
     return IPv6Address("TCP", *scoped(sockaddr))
 
 

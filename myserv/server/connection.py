@@ -92,6 +92,7 @@ class Connection:
     )
 
     kind: Kind = NO_KIND
+    closesAtOnce = False
     _halfCloses = False
     _hearsNothing = False
     _isOverridden = False
@@ -145,7 +146,7 @@ class Connection:
         now = self.started = listener.reactor.seconds()
         self.outflow = Outflow(self, transport)
         listener.connectionStarted(self)
-        if listener.limits.maxUnestablished:
+        if listener.watchesUnestablished:
             self._hearWith(self._receivedUnestablished)
         if listener.reportsConnections:
             listener.emit(ConnectionStarted(listener.service, self.number, self.peer))
@@ -170,9 +171,8 @@ class Connection:
         self.dataReceived = dataReceived  # type: ignore[method-assign, assignment]
 
     def _hearAgain(self) -> None:
-        if self._isOverridden:
-            self._isOverridden = False
-            del self.dataReceived
+        self._isOverridden = False
+        del self.dataReceived
 
     def logPrefix(self) -> str:
         """
@@ -222,7 +222,8 @@ class Connection:
         # What refers to it and is its own goes: it needs no garbage collector then.
         self._protocol = _GONE
         self._patience = None
-        self._hearAgain()
+        if self._isOverridden:
+            self._hearAgain()
         self.outflow.over()
         if listener.reportsConnections:
             listener.emit(
@@ -398,7 +399,7 @@ class Connection:
         The client is who it should be: the limits of strangers hold no longer.
         """
         self.isEstablished = True
-        if self._farewell is None:
+        if self._isOverridden and self._farewell is None:
             self._hearAgain()
 
     def abortConnection(self) -> None:

@@ -81,6 +81,7 @@ class StreamListener(Listener):
     @ivar reportsConnections: Somebody wants to know of each.
     @ivar deadlines: When to look at which of them.
     @ivar firstLook: Seconds after its start when one is first looked at.
+    @ivar watchesUnestablished: What one sends before it is established is limited.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class StreamListener(Listener):
         self.reportsConnections = reportsConnections
         self.connectionType: type[Connection] = GenericConnection
         self.deadlines = Deadlines(reactor)
-        self.firstLook = firstLook(self.limits)
+        self._takeLimits()
         self._outermost = wrap(self, ConnectionFactory(self, factory), self._gate)
         self._lastGone: Deferred[None] | None = None
         self._started = 0
@@ -138,11 +139,15 @@ class StreamListener(Listener):
         """
         Other limits are in force.
         """
-        self.firstLook = firstLook(self.limits)
+        self._takeLimits()
         now = self.reactor.seconds()
         # All of them: there may have been nothing to look at before.
         for connection in list(self.connections):
             self.deadlines.watch(connection, connection.checkDeadlines(now))
+
+    def _takeLimits(self) -> None:
+        self.firstLook = firstLook(self.limits)
+        self.watchesUnestablished = bool(self.limits.maxUnestablished)
 
     def _gate(self, factory: IProtocolFactory) -> IProtocolFactory:
         return GateFactory(self, self.admission, factory)
@@ -282,8 +287,12 @@ class StreamListener(Listener):
         """
         A connection has lost its transport.
         """
-        if connection in self.connections:
+        try:
             self.connections.remove(connection)
+        except KeyError:
+            # It was abandoned.
+            pass
+        else:
             self._bytesReceived += connection.bytesReceived
             self._bytesSent += connection.bytesSent
         if self._lastGone is not None:
