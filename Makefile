@@ -21,7 +21,8 @@ CLIENTS := \
 	socat:socat \
 	ssh:openssh-client \
 	swaks:swaks \
-	testssl:testssl.sh
+	testssl:testssl.sh \
+	wrk:wrk
 
 # What an installation depends on: an editable one copies the Twisted drop-in.
 INSTALLED := pyproject.toml $(wildcard twisted_plugins/*.py)

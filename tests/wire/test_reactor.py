@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -117,7 +118,7 @@ def test_endsChildren(processes: Processes) -> None:
 
 
 def test_servesWebPages(processes: Processes) -> None:
-    """C{twistd web} runs on it unmodified: curl gets a long page and keeps its connection."""
+    """C{twistd web} runs on it unmodified: curl keeps its connection, and wrk opens many."""
     port = freePort()
     page = os.urandom(300_000).hex()
     (processes.directory / "page.txt").write_text(page)
@@ -130,6 +131,15 @@ def test_servesWebPages(processes: Processes) -> None:
     assert got.stdout == page * 2
     assert "Re-using existing connection" in got.stderr
     assert run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url + "x").stdout == "404"
+    (processes.directory / "short.txt").write_text("short")
+    for page, headers in (("short.txt", ()), ("page.txt", ("-H", "Connection: close"))):
+        loaded = run("wrk", "-t2", "-c50", "-d1s", *headers, f"http://127.0.0.1:{port}/{page}")
+        requests = re.search(r"(\d+) requests in", loaded.stdout)
+        assert requests is not None, loaded.stdout + loaded.stderr
+        assert int(requests[1]) > 20
+        # It says so if there were any, or answers other than 200.
+        assert "Socket errors" not in loaded.stdout, loaded.stdout
+        assert "Non-2xx" not in loaded.stdout, loaded.stdout
     # As twistd does, it ends by the signal that it got.
     assert started.stop().code == -signal.SIGTERM
     assert "Traceback" not in started.output
