@@ -16,7 +16,7 @@ from typing import Final
 
 import pytest
 
-from tests.reactor.__main__ import judgeAlone
+from tests.reactor.__main__ import MODULES, judgeAlone
 from tests.wire import native_scenarios, reactor_scenarios
 from tests.wire.processes import Processes, freePort, waitFor
 
@@ -30,9 +30,6 @@ SCENARIOS: Final = [
     for name, each in vars(module).items()
     if inspect.iscoroutinefunction(each) and list(inspect.signature(each).parameters) == ["reactor"]
 ]
-
-QUICK: Final = ("test_core", "test_fdset", "test_tcp", "test_tls", "test_udp", "test_unix")
-"""Those of Twisted's tests that try what is native here; C{make reactor-tests} runs all."""
 
 
 @pytest.fixture
@@ -62,9 +59,12 @@ def test_scenario(module: str, name: str) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-@pytest.mark.parametrize("module", QUICK)
+@pytest.mark.parametrize("module", MODULES)
 def test_passesWhatEpollPasses(module: str) -> None:
-    """Twisted's own reactor tests, but for the exceptions that the reference lists."""
+    """Twisted's own reactor tests, but for the exceptions that the reference lists.
+
+    C{make reactor-tests} runs all of them on both reactors.
+    """
     ours, failed = judgeAlone(module)
     assert ours
     assert not failed, "\n".join(f"{name}\n{why}" for name, why in failed.items())
