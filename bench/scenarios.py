@@ -216,7 +216,7 @@ MEMORY: Final = Scenario(
 COMPUTING: Final = Scenario(
     "workers",
     "workers",
-    "Two workers: 50 connections to a protocol that computes for a tenth of a millisecond "
+    "Two workers: 50 connections to a protocol that computes for two fifths of a millisecond "
     "before it answers 64 bytes",
     _cpuPer("message", 1),
     _flow("messages"),

@@ -9,7 +9,7 @@ long over it is cut off.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import (
@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer, providedBy
 from zope.interface.declarations import Provides
 
+from myserv.endpoints.delegation import layerOver
 from myserv.endpoints.farewell import Farewell, closesAbruptly
 from myserv.endpoints.outer import OuterFactory
 from myserv.events import HandshakeFailed, Offence
@@ -65,6 +66,10 @@ class Layer:
     name = ""
     penalizes = True
 
+    if TYPE_CHECKING:
+        # What its transport can do, it can; see L{layerOver}.
+        def __getattr__(self, name: str) -> Any: ...
+
     def __init__(self, factory: LayerFactory, address: Any, timeout: float) -> None:
         """
         Args:
@@ -91,6 +96,8 @@ class Layer:
         The transport is there: the handshake begins.
         """
         self.transport = transport
+        # Whatever else the transport can do: producers, TCP options, identities.
+        self.__class__ = layerOver(type(self), transport)
         self.__provides__ = _declaration(type(self), transport)
         self.context.handshakeStarted(self)
         self._deadline = self.context.reactor.callLater(self._timeout, self._tookTooLong)
@@ -284,20 +291,12 @@ class Layer:
         """
         return self.transport.getHost()
 
-    def __getattr__(self, name: str) -> Any:
-        # Whatever else the transport can do: producers, TCP options, identities.
-        transport = self.__dict__.get("transport")
-        if transport is None or name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(transport, name)
-
 
 _declarations: dict[tuple[type, Any], Any] = {}
 
 
 def _declaration(layer: type, transport: Any) -> Any:
-    # A layer provides what it wraps provides, as its __getattr__ does; made
-    # once for each kind of transport.
+    # A layer provides what it wraps provides; made once for each kind of transport.
     key = (layer, providedBy(transport))
     known = _declarations.get(key)
     if known is None:
