@@ -117,6 +117,18 @@ VIOLATIONS = [
         "myserv.server.planted -> myserv.reactor.core",
     ),
     Violation(
+        "reactor",
+        "server.planted",
+        "import myserv.reactor.batches",
+        "myserv.server.planted -> myserv.reactor.batches",
+    ),
+    Violation(
+        "reactor",
+        "endpoints.receiving",
+        "import myserv.reactor.stream",
+        "myserv.endpoints.receiving -> myserv.reactor.stream",
+    ),
+    Violation(
         "rooms",
         "admission.planted",
         "import myserv.config.planted",

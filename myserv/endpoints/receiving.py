@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 
 from myserv.endpoints.pausing import PausingDescriptor
 from myserv.endpoints.sieve import Sieve
+from myserv.reactor.batches import Taken, receiverOf
 
 DATAGRAMS_PER_TURN: Final = 128
 """Datagrams received before others have their turn: a millisecond's worth."""
@@ -101,6 +102,7 @@ class ReceivingPort(PausingDescriptor, twistedUDP.Port):
     # Where the kernel tells of earlier datagrams, and when there is room for more.
     _internet = True
     kind = "UDP"
+    _late: IDelayedCall | None = None
 
     def _adopt(self, sock: socket.socket, reactor: Any, closed: Callable[[], None]) -> None:
         self._bound = sock
@@ -109,6 +111,8 @@ class ReceivingPort(PausingDescriptor, twistedUDP.Port):
         self._sieve = Sieve(sock, reactor)
         self._stopping: list[Deferred[None]] = []
         self._source: Any = _NOBODY
+        # What the kernel has handed over and the protocol has not got yet.
+        self._taken: Taken = deque()
         self._hosts: set[str] = set()
         # What waits for room, and for whom there is none.
         self._unsent: deque[tuple[bytes, Any, float]] = deque()
@@ -145,6 +149,7 @@ class ReceivingPort(PausingDescriptor, twistedUDP.Port):
     def _bindSocket(self) -> None:
         self.socket = self._bound
         self.fileno = self.socket.fileno  # type: ignore[method-assign]
+        self._receiver = receiverOf(self.socket)
         self._transmit: Callable[[bytes, Any], object] = self.socket.sendto
         self.connected = 1
         log.msg(f"{self._protocolName()} starting on {self._describe()}")
@@ -186,6 +191,8 @@ class ReceivingPort(PausingDescriptor, twistedUDP.Port):
         name = self._describe()
         FileDescriptor.connectionLost(self, reason)
         self.endPause()
+        # As what is left in the kernel is.
+        self._taken.clear()
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -221,17 +228,40 @@ class ReceivingPort(PausingDescriptor, twistedUDP.Port):
 
     # Receiving.
 
+    def startReading(self) -> None:
+        """
+        Deliver what is left of the batch at hand, and read.
+        """
+        super().startReading()
+        if self._taken and self._late is None:
+            # Nothing that comes in may remind of it.
+            self._late = self._clock.callLater(0, self._deliverLate)
+
+    def stopReading(self) -> None:
+        """
+        Deliver nothing more; what is left of the batch at hand is kept.
+        """
+        super().stopReading()
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _deliverLate(self) -> None:
+        self._late = None
+        self._deliver()
+
     def doRead(self) -> None:
         """
         Datagrams have come.
         """
-        receive = self.socket.recvfrom
-        size = self.maxPacketSize
-        deliver = self.protocol.datagramReceived
-        isLong = self.addressFamily == socket.AF_INET6
-        for _ in range(DATAGRAMS_PER_TURN):
+        receive, most = self._receiver.receive, self._receiver.most
+        left = DATAGRAMS_PER_TURN
+        while self._deliver():
+            if left <= 0:
+                self._batchWasFull()
+                return
             try:
-                datagram, source = receive(size)
+                received = receive(self.maxPacketSize, self._taken)
             except BlockingIOError:
                 self._fullSince = None
                 return
@@ -240,18 +270,29 @@ class ReceivingPort(PausingDescriptor, twistedUDP.Port):
                     self._cannotRead(error)
                     return
                 self._tellRefused(error.errno)
-            else:
-                if isLong:
-                    # As Twisted does: host and port.
-                    source = source[:2]
-                self._source = source
-                try:
-                    deliver(datagram, source)
-                except BaseException:  # noqa: BLE001 - a bug that costs this datagram only
-                    _log.failure("datagramReceived raised")
-            if not self._reads:
+                left -= 1
+                continue
+            left -= received
+            if received < most:
+                # To ask whether there are more would cost an exception.
+                self._fullSince = None
+                self._deliver()
                 return
-        self._batchWasFull()
+
+    def _deliver(self) -> bool:
+        # One queue, whoever empties it: a protocol that has the port read while it gets
+        # a datagram gets the next ones in order, too.
+        taken = self._taken
+        next_ = taken.popleft
+        deliver = self.protocol.datagramReceived
+        while taken and self._reads:
+            datagram, source = next_()
+            self._source = source
+            try:
+                deliver(datagram, source)
+            except BaseException:  # noqa: BLE001 - a bug that costs this datagram only
+                _log.failure("datagramReceived raised")
+        return self._reads
 
     def _batchWasFull(self) -> None:
         now = self._clock.seconds()

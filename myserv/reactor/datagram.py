@@ -14,10 +14,11 @@ from typing import Any, Final
 from twisted.internet import udp
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.error import InvalidAddressError, MessageLengthError
-from twisted.internet.interfaces import IUDPTransport
+from twisted.internet.interfaces import IDelayedCall, IUDPTransport
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from myserv.reactor.batches import Taken, receiverOf
 from myserv.reactor.stream import contextOf
 
 BATCH: Final = 64
@@ -58,39 +59,53 @@ class UDPPort(udp.Port):
     _watched = -1
     _watchedOut = False
     _waitingBytes = 0
+    _late: IDelayedCall | None = None
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
+        # What the kernel has handed over and the protocol has not got yet.
+        self._taken: Taken = deque()
         self._waiting: deque[tuple[bytes, Any]] = deque()
         self._hosts: set[str] = set()
         # The errors of sending that were told; each is told once until one arrives.
         self._told: set[int] = set()
 
     def _connectToProtocol(self) -> None:
-        self._long = self.addressFamily == socket.AF_INET6
+        self._receiver = receiverOf(self.socket)
         super()._connectToProtocol()
 
     # In.
 
     def startReading(self) -> None:
         """
-        Read what arrives, from now on or again.
+        Read what arrives, from now on or again; what was taken from the kernel before
+        comes first.
         """
         self.reading = True
         self.reactor.natives.add(self)
         if self._watched < 0:
             self._watched = self.socket.fileno()
             self.reactor.eventLoop.add_reader(self._watched, self.doRead)
+        if self._taken and self._late is None:
+            # Nothing that arrives may remind of it.
+            self._late = self.reactor.callLater(0, self._readLate)
 
     def stopReading(self) -> None:
         """
         Read nothing more, at once; what arrives waits in the kernel, as long as it
-        has room.
+        has room, and what was taken from there waits here.
         """
         self.reading = False
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
         if self._watched >= 0:
             self.reactor.eventLoop.remove_reader(self._watched)
             self._watched = -1
+
+    def _readLate(self) -> None:
+        self._late = None
+        self.doRead()
 
     def doRead(self) -> None:
         """
@@ -113,24 +128,29 @@ class UDPPort(udp.Port):
         return contextOf(self, key)
 
     def _receive(self) -> None:
-        receive = self.socket.recvfrom
-        size = self.maxPacketSize
-        long = self._long
-        for _ in range(BATCH):
-            try:
-                data, sender = receive(size)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self._readFailed(error)
-                return
-            try:
-                # Looked up each time: protocols may be wrapped while they run.
-                self.protocol.datagramReceived(data, sender[:2] if long else sender)
-            except BaseException:  # noqa: BLE001 - the protocol's bug; Twisted only logs it, too
-                _log.failure("{port!r}: datagramReceived raised", port=self)
+        taken, receiver = self._taken, self._receiver
+        for _ in range(0, BATCH, receiver.most):
             if not self.reading:
                 return
+            if not taken:
+                try:
+                    receiver.receive(self.maxPacketSize, taken)
+                except BlockingIOError:
+                    return
+                except OSError as error:
+                    self._readFailed(error)
+                    return
+            self._deliver(taken)
+
+    def _deliver(self, taken: Taken) -> None:
+        next_ = taken.popleft
+        while taken and self.reading:
+            data, sender = next_()
+            try:
+                # Looked up each time: protocols may be wrapped while they run.
+                self.protocol.datagramReceived(data, sender)
+            except BaseException:  # noqa: BLE001 - the protocol's bug; Twisted only logs it, too
+                _log.failure("{port!r}: datagramReceived raised", port=self)
 
     def _readFailed(self, error: OSError) -> None:
         if error.errno in _REFUSED:
@@ -268,6 +288,8 @@ class UDPPort(udp.Port):
         self._stopFlushing()
         self._waiting.clear()
         self._waitingBytes = 0
+        # As what is left in the kernel is.
+        self._taken.clear()
         self.reactor.natives.discard(self)
         super().connectionLost(reason)
         self.reactor.natives.discard(self)

@@ -25,6 +25,7 @@ from myserv.endpoints.receiving import (
     UDPPort,
     UNIXDatagramPort,
 )
+from myserv.reactor.batches import Taken
 from myserv.testing.logged import LoggedFailures
 from tests.endpoints.ports import FULL, ScriptedSocket, WatchingReactor, failing
 
@@ -44,6 +45,11 @@ class Counting(DatagramProtocol):
         self.behind = 0
         self.refused = 0
         self.running = 0
+
+    @property
+    def texts(self) -> list[bytes]:
+        """What it received, without the sources."""
+        return [datagram for datagram, _ in self.received]
 
     def startProtocol(self) -> None:
         self.running += 1
@@ -102,6 +108,37 @@ class Stage:
         """Let something arrive."""
         self.socket.incoming.extend(incoming)
         self.port.doRead()
+
+
+class Batched:
+    """
+    Receives what it was told to, so many at a time.
+
+    @ivar incoming: Datagrams with their sources, in batches, and errors.
+    @ivar asked: How often there was more to be had.
+    """
+
+    most = 4
+
+    def __init__(self, *incoming: Any) -> None:
+        self.incoming = list(incoming)
+        self.asked = 0
+
+    def receive(self, size: int, taken: Taken) -> int:
+        """As C{Batches.receive}."""
+        self.asked += 1
+        outcome = self.incoming.pop(0) if self.incoming else FULL
+        if isinstance(outcome, BaseException):
+            raise outcome
+        taken.extend((data, PEER) for data in outcome)
+        return len(outcome)
+
+
+def batched(answer: Any, *incoming: Any) -> Stage:
+    """A port that receives several at a time."""
+    stage = Stage(answer)
+    stage.port._receiver = Batched(*incoming)
+    return stage
 
 
 def local() -> Stage:
@@ -215,13 +252,112 @@ def test_addressesOfIPv6() -> None:
 
 
 def test_stoppingInTheMiddle() -> None:
-    """The rest waits in the kernel."""
+    """The rest waits in the kernel, where it was received one by one."""
     stage = Stage(lambda transport, datagram, addr: transport.stopReading())
     stage.receive((b"1", PEER), (b"2", PEER))
     assert stage.protocol.received == [(b"1", PEER)]
     assert not stage.reading
     stage.port.startReading()
     assert stage.reading
+
+
+def stopAt(which: bytes) -> Any:
+    """Stop reading at this datagram."""
+
+    def answer(transport: Any, datagram: bytes, addr: Any) -> None:
+        assert transport._source == addr
+        if datagram == which:
+            transport.stopReading()
+
+    return answer
+
+
+def test_noMoreThanThere() -> None:
+    """A batch that is not full is the last, as long as nobody says that more has come."""
+    stage = batched(None, [b"1", b"2", b"3", b"4"], [b"5"], [b"6"])
+    stage.port._fullSince = 1.0
+    stage.port.doRead()
+    assert stage.protocol.texts == [b"1", b"2", b"3", b"4", b"5"]
+    assert stage.port._receiver.asked == 2
+    assert stage.port._fullSince is None
+
+
+def test_fullBatches() -> None:
+    """So many of them that others get their turn."""
+    batch = [b"x"] * Batched.most
+    rounds = DATAGRAMS_PER_TURN // Batched.most
+    stage = batched(None, failing(errno.EHOSTUNREACH), *[batch] * (rounds + 1))
+    stage.port.doRead()
+    assert len(stage.protocol.received) == DATAGRAMS_PER_TURN
+    assert stage.port._fullSince is not None
+
+
+@pytest.mark.parametrize("byItself", [True, False])
+def test_whatIsLeftOfABatch(byItself: bool) -> None:
+    """Comes first when reading goes on, whether or not something new has come."""
+    stage = batched(stopAt(b"2"), [b"1", b"2", b"3", b"4"], [b"5"])
+    stage.port.doRead()
+    # A reactor may have known before the protocol stopped that more has come.
+    stage.port.doRead()
+    assert stage.protocol.texts == [b"1", b"2"]
+    assert stage.reactor.getDelayedCalls() == []
+    stage.port.startReading()
+    stage.port.startReading()
+    assert stage.protocol.texts == [b"1", b"2"]
+    assert stage.reading
+    if byItself:
+        stage.reactor.advance(0)
+        assert stage.protocol.texts == [b"1", b"2", b"3", b"4"]
+    stage.port.doRead()
+    stage.reactor.advance(0)
+    assert stage.protocol.texts == [b"1", b"2", b"3", b"4", b"5"]
+    assert stage.reactor.getDelayedCalls() == []
+
+
+def test_stoppingAgain() -> None:
+    """What is left is kept for the next time."""
+    stage = batched(stopAt(b"1"), [b"1", b"2", b"3", b"4"])
+    stage.port.doRead()
+    stage.port.startReading()
+    stage.port.stopReading()
+    assert stage.reactor.getDelayedCalls() == []
+    stage.protocol.answer = stopAt(b"3")
+    stage.port.startReading()
+    stage.reactor.advance(0)
+    assert stage.protocol.texts == [b"1", b"2", b"3"]
+    stage.port.startReading()
+    stage.reactor.advance(0)
+    assert stage.protocol.texts == [b"1", b"2", b"3", b"4"]
+
+
+@pytest.mark.parametrize("inTheMiddle", [True, False])
+def test_closingWithABatchAtHand(inTheMiddle: bool) -> None:
+    """The rest is dropped, as what is in the kernel is."""
+    answer = stopAt(b"2")
+    if inTheMiddle:
+        answer = lambda transport, datagram, addr: transport.connectionLost()  # noqa: E731
+    stage = batched(answer, [b"1", b"2", b"3", b"4"], [b"5"])
+    stage.port.doRead()
+    stage.port.startReading()
+    stage.port.connectionLost()
+    stage.reactor.advance(0)
+    assert stage.protocol.texts == ([b"1"] if inTheMiddle else [b"1", b"2"])
+    assert stage.reactor.getDelayedCalls() == []
+
+
+def test_readingWhileItReads() -> None:
+    """A protocol that has the port read gets all in order, and each of them once."""
+
+    def answer(transport: Any, datagram: bytes, addr: Any) -> None:
+        if datagram in {b"2", b"5"}:
+            transport.stopReading()
+            transport.startReading()
+            transport.doRead()
+
+    stage = batched(answer, [b"1", b"2", b"3", b"4"], [b"5", b"6", b"7", b"8"], [b"9"])
+    stage.port.doRead()
+    stage.reactor.advance(0)
+    assert stage.protocol.texts == [b"%d" % n for n in range(1, 10)]
 
 
 def test_aBug(loggedErrors: LoggedFailures) -> None:

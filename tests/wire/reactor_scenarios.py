@@ -49,6 +49,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from myserv.reactor import install
+from myserv.reactor.batches import Singly, receiverOf
 from myserv.reactor.stream import BULK
 
 LOCAL = "127.0.0.1"
@@ -1000,6 +1001,90 @@ async def drainsDatagrams(reactor: Any) -> None:
     await port.stopListening()
 
 
+async def keepsWhatIsLeft(reactor: Any) -> None:
+    """Of a batch in the middle of which reading stopped; it comes before anything new."""
+    protocol = Datagrams()
+    port = reactor.listenUDP(0, protocol, interface=LOCAL)
+    host = port.getHost()
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def send(*numbers: int) -> None:
+        for number in numbers:
+            sock.sendto(b"%d" % number, (LOCAL, host.port))
+
+    stopsAt = {b"2", b"4", b"7"}
+
+    def pausing(datagram: bytes, addr: Any) -> None:
+        assert addr == (LOCAL, sock.getsockname()[1])
+        protocol.received.append(int(datagram))
+        if datagram in stopsAt:
+            port.stopReading()
+
+    protocol.datagramReceived = pausing  # type: ignore[method-assign]
+    port.stopReading()
+    send(*range(1, 7))
+    port.startReading()
+    await until(reactor, lambda: 2 in protocol.received)
+    await turn(reactor, 0.02)
+    assert protocol.received == [1, 2]
+    port.startReading()
+    port.startReading()
+    assert protocol.received == [1, 2]
+    late = port._late
+    assert late in reactor.getDelayedCalls()
+    port.stopReading()
+    assert late not in reactor.getDelayedCalls()
+    # Nothing new arrives.
+    port.startReading()
+    await until(reactor, lambda: 4 in protocol.received)
+    assert protocol.received == [1, 2, 3, 4]
+    # Something does.
+    send(7, 8, 9)
+    port.startReading()
+    port.doRead()
+    assert protocol.received == [1, 2, 3, 4, 5, 6]
+    await until(reactor, lambda: 7 in protocol.received)
+    assert protocol.received == [1, 2, 3, 4, 5, 6, 7]
+    # One stays behind in the kernel or here.
+    port.stopReading()
+    port.startReading()
+    port.connectionLost()
+    assert port._late is None
+    await turn(reactor, 0.02)
+    assert protocol.received == [1, 2, 3, 4, 5, 6, 7]
+    sock.close()
+
+
+async def receivesOneByOne(reactor: Any) -> None:
+    """Where it has to, as many in a turn, and in one that reads within itself."""
+    protocol = Datagrams()
+    port = reactor.listenUDP(0, protocol, interface=LOCAL)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    port._receiver = Singly(port.socket)
+    port.stopReading()
+    for number in range(100):
+        sock.sendto(b"%d" % number, (LOCAL, port.getHost().port))
+    port.doRead()
+    assert not protocol.received
+    port.startReading()
+    port.doRead()
+    assert len(protocol.received) == 64
+    port._receiver = receiverOf(port.socket)
+
+    def reading(datagram: bytes, addr: Any) -> None:
+        protocol.received.append((datagram, addr))
+        if len(protocol.received) == 70:
+            port.doRead()
+
+    protocol.datagramReceived = reading  # type: ignore[method-assign]
+    await until(reactor, lambda: len(protocol.received) == 100)
+    # It may be woken for nothing.
+    port.doRead()
+    assert [int(data) for data, _ in protocol.received] == [*range(100)]
+    sock.close()
+    await port.stopListening()
+
+
 class Full:
     """A socket whose buffer is full when it is told so, or that fails otherwise."""
 
@@ -1056,6 +1141,7 @@ async def keepsDatagrams(reactor: Any) -> None:
     full.errno = errno.EPERM
     with raises(PermissionError):
         port.write(b"x", to)
+    port._receiver = receiverOf(full)
     for code in (errno.ECONNRESET, errno.EINTR, errno.EIO):
         full.errno = code
         port.doRead()
