@@ -3,7 +3,7 @@ The gate of a datagram endpoint with layers: what admission lets through to them
 
 A layer may do a good deal of work before the service's own part sees a datagram, so
 there the rules stand nearest the wire.  Without layers there is no such object: the
-L{myserv.server.datagram.DatagramChannel} sees to it by itself.
+L{myserv.server.channel.DatagramChannel} sees to it by itself.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from twisted.cred.portal import Portal
 
 from myserv.events import DatagramsDropped, ProtocolRaised
 from myserv.interfaces import IDatagramProtocolPlugin, IProtocolPlugin
-from myserv.server.datagram import AMPLIFIES
+from myserv.server.channel import AMPLIFIES
 from myserv.sessions import DatagramSessions
 from myserv.testing.conversation import Exchange, caseName, cuts, shorten
 from myserv.testing.datagram import MAX_DATAGRAM, MemoryDatagramPeer
