@@ -140,7 +140,7 @@ class Connection:
             or spoken is not providedBy(protocol)
         ):
             listener.kindUnknown(self)
-            self._declare()
+            self.declare()
         if self.peer is None:
             self.peer = transport.getPeer()
         now = self.started = listener.reactor.seconds()
@@ -159,8 +159,10 @@ class Connection:
         if not self.disconnecting and self.tick is None:
             listener.deadlines.watch(self, now + listener.firstLook)
 
-    def _declare(self) -> None:
-        # Its class may not know what goes for this protocol and this transport.
+    def declare(self) -> None:
+        """
+        Find out what goes for this protocol and this transport: its class does not know.
+        """
         protocol, transport = self._protocol, self._transport
         self.__provides__ = declaration(Connection, protocol, transport)
         self._halfCloses = IHalfCloseableProtocol.providedBy(protocol)
@@ -432,7 +434,7 @@ class Connection:
     @protocol.setter
     def protocol(self, protocol: IProtocol) -> None:
         self._protocol = protocol
-        self._declare()
+        self.declare()
 
     # What its outflow asks of it.
 

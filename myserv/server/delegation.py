@@ -34,7 +34,10 @@ class GenericConnection(Connection):
 def _startTLS(self: Connection, *arguments: Any, **named: Any) -> Any:
     # From here on the transport can do what it could not.
     self.__class__ = GenericConnection
-    return self.transport.startTLS(*arguments, **named)
+    try:
+        return self.transport.startTLS(*arguments, **named)
+    finally:
+        self.declare()
 
 
 def connectionLike(transport: Any, protocol: Any) -> type[Connection]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport
 from twisted.internet.protocol import Protocol
+from zope.interface import alsoProvides, implementer
 
 from myserv.protocols.echo.plugin import echo
 from myserv.server.connection import Connection
@@ -47,6 +49,7 @@ class Layer:
     def startTLS(self, context: object, normal: bool = True) -> str:
         """Be another."""
         self.cipher = "strong"
+        alsoProvides(self, ISSLTransport)
         return f"{context} {normal}"
 
 
@@ -112,6 +115,36 @@ def test_startTLS() -> None:
     connection: Any = connect(listener, Layer())
     assert connection.startTLS("context", normal=False) == "context False"
     assert connection.cipher == "strong"
+    assert ISSLTransport.providedBy(connection)
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfClosing(Protocol):
+    """Goes on writing when its peer has ended."""
+
+    isEnded = False
+
+    def readConnectionLost(self) -> None:
+        """The peer has."""
+        self.isEnded = True
+
+    def writeConnectionLost(self) -> None:
+        """We have."""
+
+
+@pytest.mark.parametrize("isSecured", [False, True])
+def test_halfClose(isSecured: bool) -> None:
+    """Whatever its class, a connection knows whether its protocol half-closes."""
+    listener = listenerOf(hostPlugin(echo))
+    for _ in range(2):
+        connection = listener.connectionType(listener, HalfClosing(), 1)
+        connection.makeConnection(Layer())
+        if isSecured:
+            connection.startTLS("context")
+        connection.readConnectionLost()
+        assert connection.protocol.isEnded
+        assert IHalfCloseableProtocol.providedBy(connection)
+    assert (type(connection) is GenericConnection) is isSecured
 
 
 def test_itsOwnComeFirst() -> None:
