@@ -76,7 +76,7 @@ class AcceptingPort(PausingDescriptor):
     Factories may have a method C{acceptFailed(error: OSError, wait: float)}: it is
     told why nothing is accepted for so many seconds.
 
-    A protocol whose attribute C{closesAtOnce} is C{True} turns its peer
+    A protocol whose class has a true attribute C{closesAtOnce} turns its peer
     away: the connection is reset and there is no transport, hence no
     C{makeConnection} and no C{connectionLost}.
 
@@ -255,7 +255,7 @@ class AcceptingPort(PausingDescriptor):
             if protocol is None:
                 sock.close()
                 return
-            if getattr(protocol, "closesAtOnce", None) is True:
+            if getattr(type(protocol), "closesAtOnce", False):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 sock.close()
                 return

@@ -85,7 +85,10 @@ def _startTLS(self: Any, *arguments: Any, **named: Any) -> Any:
     if asking is None:
         asking = _asking[made] = type(made.__name__, (made,), {"__getattr__": _lookUp})
     self.__class__ = asking
-    return self.transport.startTLS(*arguments, **named)
+    try:
+        return self.transport.startTLS(*arguments, **named)
+    finally:
+        self.transportChanged()
 
 
 def _lookUp(self: Any, name: str) -> Any:

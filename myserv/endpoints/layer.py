@@ -65,6 +65,7 @@ class Layer:
 
     name = ""
     penalizes = True
+    closesAtOnce = False
 
     if TYPE_CHECKING:
         # What its transport can do, it can; see L{layerOver}.
@@ -106,6 +107,11 @@ class Layer:
     def connected(self) -> None:
         """
         The peer is there.
+        """
+
+    def transportChanged(self) -> None:
+        """
+        The transport speaks TLS from now on: what was looked up of it may be another.
         """
 
     def connectionMade(self) -> None:

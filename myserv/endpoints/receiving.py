@@ -248,7 +248,7 @@ class ReceivingPort(PausingDescriptor, twistedUDP.Port):
 
     def _deliverLate(self) -> None:
         self._late = None
-        self._deliver()
+        log.callWithLogger(self, self._deliver)
 
     def doRead(self) -> None:
         """

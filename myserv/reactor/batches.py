@@ -1,7 +1,8 @@
 """
 Receiving datagrams many at a time, with recvmmsg(2) where it is to be had.
 
-It is a leaf: it knows neither Twisted nor uvloop, so any port may use it.
+It is a leaf: it knows neither Twisted nor uvloop, so that ports which are not of this
+reactor can use it.
 """
 
 from __future__ import annotations

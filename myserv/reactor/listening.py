@@ -10,9 +10,10 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from socket import IPPROTO_TCP, SO_LINGER, SOL_SOCKET, TCP_NODELAY
 from socket import socket as Socket
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from twisted.internet import tcp, unix
 from twisted.internet.address import UNIXAddress
@@ -56,6 +57,12 @@ _PASSING: Final = {
 _log: Final = Logger()
 
 
+@lru_cache
+def _closesAtOnce(protocol: Any) -> bool:
+    # To look for what is not there costs a hundredth of a connection.
+    return bool(getattr(protocol, "closesAtOnce", False))
+
+
 class _Said:
     """When something was last logged, by any port."""
 
@@ -70,7 +77,7 @@ class AcceptingPort:
     Factories may have a method C{acceptFailed(error: OSError, wait: float)}: it is
     told why nothing is accepted for so many seconds.
 
-    A protocol whose attribute C{closesAtOnce} is C{True} turns its peer away: the
+    A protocol whose class has a true attribute C{closesAtOnce} turns its peer away: the
     connection is reset and there is no transport, hence no C{makeConnection} and no
     C{connectionLost}.
 
@@ -187,7 +194,7 @@ class AcceptingPort:
             raise
         if protocol is None:
             os.close(descriptor.fileno())
-        elif getattr(protocol, "closesAtOnce", None) is True:
+        elif _closesAtOnce(cast(Any, type(protocol))):
             descriptor.socket.setsockopt(SOL_SOCKET, SO_LINGER, RESET)
             descriptor.socket.close()
         else:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
+    ILoggingContext,
     IProtocol,
     ITransport,
 )
@@ -40,14 +41,14 @@ from myserv.limits import Limits
 from myserv.options.values import Size
 from myserv.server.outflow import GuardedProducer, Outflow
 from myserv.server.patience import LOOKS, Patience
-from myserv.server.provided import NO_KIND, Kind, declaration, hearsNothing
+from myserv.server.provided import declaration, hearsNothing
 from myserv.server.refused import RefusedConnection
 
 if TYPE_CHECKING:
     from myserv.server.stream import StreamListener
 
 
-@implementer(IProtocol, IHalfCloseableProtocol, ITransport, IConnectionTransport)
+@implementer(IProtocol, IHalfCloseableProtocol, ITransport, IConnectionTransport, ILoggingContext)
 class Connection:
     """
     A peer's connection to a service.
@@ -63,7 +64,8 @@ class Connection:
     @ivar isEstablished: The protocol has said that its client is.
     @ivar disconnecting: It is about to end, or gone.
     @ivar tick: See L{myserv.server.deadlines.Watched}.
-    @cvar kind: What it is made for; see L{myserv.server.delegation}.
+    @cvar madeFor: The class of the transports that it was made for, and what they
+        provide; see L{myserv.server.delegation}.
     """
 
     # What every connection has.  A class without slots has a dictionary for each of its
@@ -91,9 +93,8 @@ class Connection:
         "tick",
     )
 
-    kind: Kind = NO_KIND
+    madeFor: tuple[type | None, Any] = (None, None)
     closesAtOnce = False
-    _halfCloses = False
     _hearsNothing = False
     _isOverridden = False
     _cutFor: str | None = None
@@ -132,13 +133,9 @@ class Connection:
         The transport is there: introduce it to the protocol.
         """
         self._transport = transport
-        listener, protocol = self._listener, self._protocol
-        kind, provided, spoken = self.kind
-        if (
-            kind is not type(transport)
-            or provided is not providedBy(transport)
-            or spoken is not providedBy(protocol)
-        ):
+        listener = self._listener
+        kind, provided = self.madeFor
+        if kind is not type(transport) or provided is not providedBy(transport):
             listener.kindUnknown(self)
             self.declare()
         if self.peer is None:
@@ -165,7 +162,6 @@ class Connection:
         """
         protocol, transport = self._protocol, self._transport
         self.__provides__ = declaration(Connection, protocol, transport)
-        self._halfCloses = IHalfCloseableProtocol.providedBy(protocol)
         self._hearsNothing = hearsNothing(protocol, transport)
 
     def _hearWith(self, dataReceived: Callable[[bytes], None]) -> None:
@@ -174,11 +170,12 @@ class Connection:
 
     def _hearAgain(self) -> None:
         self._isOverridden = False
-        del self.dataReceived
+        # An author may have had a hand in it.
+        self.__dict__.pop("dataReceived", None)
 
     def logPrefix(self) -> str:
         """
-        What Twisted's own log lines call it: the service's name.
+        What Twisted's own log lines call it: the service's name.  They add the rest.
         """
         return self._listener.service
 
@@ -255,13 +252,12 @@ class Connection:
         self._peerEnded = True
         if self._farewell is not None:
             self._farewell.readHalfClosed()
-        elif self._halfCloses:
+        elif self._halfCloses():
             self._call("readConnectionLost")
         else:
             self.disconnecting = True
             self.outflow.close()
-            if self.tick is None:
-                self._watchTheEnd()
+            self._watchTheEnd()
             self._transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
@@ -270,8 +266,17 @@ class Connection:
         """
         if self._farewell is not None:
             self._farewell.writeHalfClosed()
-        elif self._halfCloses:
+        elif self._halfCloses():
             self._call("writeConnectionLost")
+
+    def _halfCloses(self) -> bool:
+        protocol = self._protocol
+        if not IHalfCloseableProtocol.providedBy(protocol):
+            return False
+        # One that wraps another (ProtocolWrapper of Twisted's) says that it provides what
+        # its transport does, and has it from there: we would call ourselves.
+        method = getattr(protocol, "readConnectionLost", None)
+        return getattr(method, "__self__", None) is not self
 
     def messageReceived(self, message: bytes | str) -> None:
         """
@@ -433,8 +438,9 @@ class Connection:
 
     @protocol.setter
     def protocol(self, protocol: IProtocol) -> None:
-        self._protocol = protocol
-        self.declare()
+        if self._protocol is not _GONE:
+            self._protocol = protocol
+            self.declare()
 
     # What its outflow asks of it.
 

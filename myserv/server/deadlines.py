@@ -108,6 +108,11 @@ class Deadlines:
         if not self._count and not self._isChecking:
             self._clear()
 
+    def _forgetLast(self) -> None:
+        # Not only its time: whoever was in it is not to be kept.
+        self._lastDue = -math.inf
+        self._lastThere = {}
+
     def _arm(self, tick: int) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -122,13 +127,13 @@ class Deadlines:
         # A clock's sum of floats may be a hair short of the tick.
         while self._order and self._order[0] * TICK <= now + TICK / 100:
             tick = self._passed = heapq.heappop(self._order)
-            self._lastDue = -math.inf
+            self._forgetLast()
             for watched in self._ticks.pop(tick):
                 # What was done to one before it may have ended it.
                 if watched.tick == tick:
                     self.watch(watched, watched.checkDeadlines(now))
         self._isChecking = False
-        self._lastDue = -math.inf
+        self._forgetLast()
         # Ticks whose last connection is gone.
         while self._order and not self._ticks[self._order[0]]:
             del self._ticks[heapq.heappop(self._order)]
@@ -137,7 +142,7 @@ class Deadlines:
 
     def _clear(self) -> None:
         # Nobody is left to look at.
-        self._lastDue = -math.inf
+        self._forgetLast()
         self._ticks.clear()
         self._order.clear()
         if self._timer is not None:

@@ -82,7 +82,7 @@ class Outflow:
             return
         self.isFull = False
         self.unsent = 0
-        del self._connection.write
+        self._writeAsBefore()
         self._connection.releaseReading()
         if self.producer is not None:
             self.producer.resumeProducing()
@@ -104,9 +104,13 @@ class Outflow:
         """
         if self.isFull:
             self.isFull = False
-            del self._connection.write
+            self._writeAsBefore()
         self._isRegistered = False
         self._connection = self._transport = self.producer = None
+
+    def _writeAsBefore(self) -> None:
+        # An author may have had a hand in it.
+        self._connection.__dict__.pop("write", None)
 
     def write(self, data: bytes) -> None:
         """

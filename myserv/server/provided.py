@@ -20,11 +20,6 @@ from myserv.interfaces import IMessageProtocol, IMessageTransport
 _PROTOCOL_EXTRAS: Final = (IHandshakeListener, IFileDescriptorReceiver, IMessageProtocol)
 """What a transport asks of a protocol beside IProtocol itself."""
 
-Kind = tuple[type | None, Any, Any]
-"""The class of a transport, what it provides, and what a protocol provides."""
-
-NO_KIND: Final[Kind] = (None, None, None)
-
 _declarations: dict[tuple[type, Any, Any], Any] = {}
 
 

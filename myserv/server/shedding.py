@@ -4,7 +4,8 @@ When datagrams come faster than they are read: whose they are, and what becomes 
 A socket's queue takes whatever comes first, so whoever sends the most has nearly all
 of it, and everybody else's datagrams are lost in the kernel.  As long as the port keeps
 up, nothing here is in the way of a datagram.  When it tells that it has fallen behind,
-the datagrams of a short while are counted by their source.  Whoever sends more than its
+the datagrams of a short while are counted by their source, and again after a while that
+doubles as long as there is nobody to blame.  Whoever sends more than its
 share, and more than C{HEAVY_RATE}, is shut out: by the kernel, before the queue, where
 the port can have it do so, or else here, before anybody has spent time on it.
 

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.python.failure import Failure
+from zope.interface import providedBy
 
 from myserv.admission.service import Admission
 from myserv.endpoints.outer import OuterFactory
@@ -43,6 +44,10 @@ it accepts more, so that is a whole backlog of 4096."""
 OPENING: Final = 0.01
 """Seconds that are waited, twice, for those who were accepted last: a reactor may hand
 them their transports a turn later, and a timer that is late comes before that."""
+
+KINDS: Final = 16
+"""Kinds of connections that have a class of their own: a factory may build protocols that
+provide one thing or another, and hardly more than a few."""
 
 _numbers = itertools.count(1)
 
@@ -77,7 +82,7 @@ class StreamListener(Listener):
     A listener of connections.
 
     @ivar connections: Those that are open now.
-    @ivar connectionType: The class of the next connection.
+    @ivar connectionTypes: The classes of connections, by what their protocols provide.
     @ivar reportsConnections: Somebody wants to know of each.
     @ivar deadlines: When to look at which of them.
     @ivar firstLook: Seconds after its start when one is first looked at.
@@ -118,7 +123,7 @@ class StreamListener(Listener):
         self._opener = opener
         self.connections: set[Connection] = set()
         self.reportsConnections = reportsConnections
-        self.connectionType: type[Connection] = GenericConnection
+        self.connectionTypes: dict[Any, type[Connection]] = {}
         self.deadlines = Deadlines(reactor)
         self._takeLimits()
         self._outermost = wrap(self, ConnectionFactory(self, factory), self._gate)
@@ -263,13 +268,16 @@ class StreamListener(Listener):
 
     def kindUnknown(self, connection: Connection) -> None:
         """
-        A connection's class was not made for its transport and its protocol.
+        A connection's class was not made for its transport.
         """
         if type(connection) is not GenericConnection:
-            # They are not of the kind that the first ones were.
+            # It is not of the kind that the first one was.
             connection.__class__ = GenericConnection
-        elif self.connectionType is GenericConnection:
-            self.connectionType = connectionLike(connection.transport, connection.protocol)
+            return
+        protocol, known = connection.protocol, self.connectionTypes
+        spoken = providedBy(protocol)
+        if spoken not in known and len(known) < KINDS:
+            known[spoken] = connectionLike(connection.transport, protocol)
 
     def connectionStarted(self, connection: Connection) -> None:
         """
@@ -334,4 +342,5 @@ class ConnectionFactory(OuterFactory):
             reason = "the protocol's factory declined it"
             listener.emit(ConnectionRefused(listener.service, addr, reason))
             return REFUSED
-        return listener.connectionType(listener, protocol, next(_numbers), addr)
+        made = listener.connectionTypes.get(providedBy(protocol), GenericConnection)
+        return made(listener, protocol, next(_numbers), addr)

@@ -41,6 +41,10 @@ class Plain:
         """Who is there, as it knows."""
         return f"{self.transport.getPeer()} else"
 
+    def transportChanged(self) -> None:
+        """The transport is another, and yet the same."""
+        self.changed = self.transport.cipher
+
 
 class Deaf(Plain):
     """Another."""
@@ -96,7 +100,7 @@ def test_startTLS() -> None:
     """What the transport can do after it, it can, too."""
     upper = over(Wire())
     assert upper.startTLS("context", normal=False) == "context False"
-    assert upper.cipher == "strong"
+    assert upper.cipher == upper.changed == "strong"
     for name in ("unheardOf", "__unheardOf__"):
         with pytest.raises(AttributeError):
             getattr(upper, name)

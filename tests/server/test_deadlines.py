@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
 
 from hypothesis import given
@@ -158,3 +159,18 @@ def test_lateForTwoTicks() -> None:
     deadlines.forget(first)
     deadlines.forget(second)
     assert not clock.getDelayedCalls()
+
+
+def test_keepsNobody() -> None:
+    """Who is looked at no more is not kept in memory, and nobody of a tick that is over."""
+    clock = Clock()
+    deadlines = Deadlines(clock)
+    patients = [Patient() for _ in range(3)]
+    for patient in patients:
+        deadlines.watch(patient, 10)
+    deadlines.watch(Patient(lambda now: now + 100), 20)
+    clock.advance(11)
+    assert all(patient.looks for patient in patients)
+    references = [weakref.ref(patient) for patient in patients]
+    del patient, patients
+    assert [reference() for reference in references] == [None] * 3

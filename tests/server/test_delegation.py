@@ -5,13 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport
+from twisted.internet.interfaces import (
+    IFileDescriptorReceiver,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    ISSLTransport,
+)
 from twisted.internet.protocol import Protocol
-from zope.interface import alsoProvides, implementer
+from zope.interface import alsoProvides, implementer, providedBy
+from zope.interface.interface import InterfaceClass
 
 from myserv.protocols.echo.plugin import echo
 from myserv.server.connection import Connection
 from myserv.server.delegation import GenericConnection, connectionLike
+from myserv.server.stream import KINDS
 from myserv.testing import MemoryServer, hostPlugin
 
 
@@ -59,9 +66,17 @@ def listenerOf(server: MemoryServer) -> Any:
     return server.streamListener
 
 
-def connect(listener: Any, transport: Any) -> Connection:
-    """A connection of the class that is next, with a transport."""
-    connection: Connection = listener.connectionType(listener, Protocol(), 1)
+def kindOf(listener: Any, protocol: Any = Protocol()) -> type[Connection] | None:  # noqa: B008
+    """The class of connections to protocols like this one, if there is one."""
+    made: type[Connection] | None = listener.connectionTypes.get(providedBy(protocol))
+    return made
+
+
+def connect(listener: Any, transport: Any, protocol: Any = None) -> Connection:
+    """A connection of the class that is its, with a transport."""
+    protocol = protocol or Protocol()
+    made = kindOf(listener, protocol) or GenericConnection
+    connection: Connection = made(listener, protocol, 1)
     connection.makeConnection(transport)
     return connection
 
@@ -71,7 +86,7 @@ def test_theFirstShowsTheWay() -> None:
     listener = listenerOf(hostPlugin(echo))
     first, second = connect(listener, Layer()), connect(listener, Layer())
     assert type(first) is GenericConnection
-    assert type(second) is listener.connectionType
+    assert type(second) is kindOf(listener)
     assert not hasattr(type(second), "__getattr__")
     for connection in (first, second):
         each: Any = connection
@@ -105,7 +120,7 @@ def test_anotherKind() -> None:
     connection: Any = connect(listener, Other())
     assert type(connection) is GenericConnection
     assert connection.taste == "sweet"
-    assert type(connect(listener, Layer())) is listener.connectionType
+    assert type(connect(listener, Layer())) is kindOf(listener)
 
 
 def test_startTLS() -> None:
@@ -134,17 +149,76 @@ class HalfClosing(Protocol):
 
 @pytest.mark.parametrize("isSecured", [False, True])
 def test_halfClose(isSecured: bool) -> None:
-    """Whatever its class, a connection knows whether its protocol half-closes."""
+    """Whatever its class, a connection asks a protocol that half-closes."""
     listener = listenerOf(hostPlugin(echo))
-    for _ in range(2):
-        connection = listener.connectionType(listener, HalfClosing(), 1)
-        connection.makeConnection(Layer())
+    for count in range(2):
+        protocol = HalfClosing()
+        connection: Any = connect(listener, Layer(), protocol)
         if isSecured:
             connection.startTLS("context")
         connection.readConnectionLost()
-        assert connection.protocol.isEnded
-        assert IHalfCloseableProtocol.providedBy(connection)
-    assert (type(connection) is GenericConnection) is isSecured
+        assert protocol.isEnded
+        assert (type(connection) is GenericConnection) is (isSecured or count == 0)
+
+
+@implementer(IHandshakeListener)
+class Curious(HalfClosing):
+    """Wants to know of a handshake."""
+
+    def handshakeCompleted(self) -> None:
+        """It is over."""
+
+
+def test_kindsOfProtocols() -> None:
+    """Each kind of protocols has its class, so that a transport sees what it is for."""
+    listener = listenerOf(hostPlugin(echo))
+    for _ in range(3):
+        for protocol in (Protocol(), HalfClosing(), Curious()):
+            connection = connect(listener, Layer(), protocol)
+            assert IHandshakeListener.providedBy(connection) is isinstance(protocol, Curious)
+        assert type(connection) in (GenericConnection, kindOf(listener, Curious()))
+    assert len(listener.connectionTypes) == 3
+    assert kindOf(listener, Curious()) is type(connection)
+
+
+def test_boundedKinds() -> None:
+    """Instances that provide a thing of their own each do not make a class each."""
+    listener = listenerOf(hostPlugin(echo))
+    for number in range(KINDS + 5):
+        protocol = Protocol()
+        alsoProvides(protocol, InterfaceClass(f"I{number}"))
+        assert type(connect(listener, Layer(), protocol)) is GenericConnection
+    assert len(listener.connectionTypes) == KINDS
+
+
+@pytest.mark.parametrize("isFirst", [True, False])
+def test_startTLSTellsOfIt(isFirst: bool) -> None:
+    """What it provided before it provides after, and during, it, on every connection."""
+    listener = listenerOf(hostPlugin(echo))
+    if not isFirst:
+        connect(listener, Layer(), Curious())
+    connection: Any = connect(listener, Layer(), Curious())
+    wire = connection.transport
+    wire.startTLS = lambda context: IHandshakeListener.providedBy(connection)
+    assert connection.startTLS("context")
+    assert IHandshakeListener.providedBy(connection)
+
+
+def test_descriptors() -> None:
+    """A port looks for this one before there is a transport."""
+
+    @implementer(IFileDescriptorReceiver)
+    class Receiver(Protocol):
+        def fileDescriptorReceived(self, descriptor: int) -> None:
+            """One more."""
+
+    listener = listenerOf(hostPlugin(echo))
+    for _ in range(2):
+        made = kindOf(listener, Receiver()) or GenericConnection
+        connection = made(listener, Receiver(), 1)
+        assert IFileDescriptorReceiver.providedBy(connection)
+        connection.makeConnection(Layer())
+    assert not IFileDescriptorReceiver.providedBy(connect(listener, Layer()))
 
 
 def test_itsOwnComeFirst() -> None:

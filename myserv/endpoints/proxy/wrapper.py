@@ -217,10 +217,16 @@ class ProxyLayer(Layer):
 
     def _build(self) -> None:
         # Before what is above sees them: it may keep them.
-        self.write = self.transport.write  # type: ignore[method-assign]
-        self.writeSequence = self.transport.writeSequence  # type: ignore[method-assign]
+        self.transportChanged()
         self.handshakeDone(self._peer)
         self._handOn()
+
+    def transportChanged(self) -> None:
+        """
+        See L{Layer.transportChanged}: what is written does not come here.
+        """
+        self.write = self.transport.write  # type: ignore[method-assign]
+        self.writeSequence = self.transport.writeSequence  # type: ignore[method-assign]
 
     def _handOn(self) -> None:
         if self._ended:
