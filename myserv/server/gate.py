@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import (
+    IFileDescriptorReceiver,
     IHalfCloseableProtocol,
     IProtocol,
     IProtocolFactory,
@@ -145,10 +146,12 @@ class Departure:
             self._admission.release(arrival)
 
 
-@implementer(IProtocol, IHalfCloseableProtocol)
+@implementer(IProtocol, IHalfCloseableProtocol, IFileDescriptorReceiver)
 class IdentityCheck:
     """
     Stands in for an arrival's protocol until its socket can say whose it is.
+
+    The protocol may be one that takes descriptors, so it needs a transport that can.
     """
 
     def __init__(self, gate: GateFactory, address: Any) -> None:
@@ -170,6 +173,11 @@ class IdentityCheck:
         """
 
     def dataReceived(self, data: bytes) -> None:
+        """
+        Never called, see L{connectionMade}.
+        """
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
         """
         Never called, see L{connectionMade}.
         """
