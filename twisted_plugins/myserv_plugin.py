@@ -4,7 +4,7 @@ from twisted.application.reactors import Reactor
 
 from myserv.tap import MyservCommand, TwistdCommand
 
-uvloop = Reactor("uvloop", "myserv.reactor", "uvloop's loop and its own connections.")
+uvloop = Reactor("uvloop", "myserv.reactor.core", "uvloop's loop and its own connections.")
 myserv = MyservCommand()
 chargen = TwistdCommand("chargen", "Send characters without end (RFC 864).", "myserv-chargen")
 daytime = TwistdCommand("daytime", "Tell the day and time in words (RFC 867).", "myserv-daytime")

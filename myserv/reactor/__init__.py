@@ -33,14 +33,6 @@ def install() -> UVLoopReactor:
         ImportError: uvloop is not installed.
         twisted.internet.error.ReactorAlreadyInstalledError: There is one already.
     """
-    try:
-        import uvloop  # noqa: F401 - to say clearly that it is missing
-    except ImportError as error:
-        raise ImportError(
-            "the uvloop reactor needs uvloop, which is not installed: "
-            "pip install 'myserv[uvloop]' or pip install uvloop"
-        ) from error
-
     from myserv.reactor import core
 
     return core.install()

@@ -31,6 +31,8 @@ SOURCES: Final = 16_384
 Taken = deque[tuple[bytes, Any]]
 """Datagrams with their sources, the oldest first."""
 
+_SO_DOMAIN: Final[int | None] = getattr(socket, "SO_DOMAIN", None)
+
 _DONTWAIT: Final = getattr(socket, "MSG_DONTWAIT", 0)
 
 # The structures below are those of the kernel with pointers of 64 bits.
@@ -261,8 +263,15 @@ def receiverOf(sock: Any) -> Batches | Singly:
     Returns:
         What receives.
     """
-    if isinstance(sock, socket.socket) and sock.family in _SIZES:
+    if isinstance(sock, socket.socket) and sock.family in _SIZES and _isOfItsFamily(sock):
         call = _findCall()
         if call is not None:
             return Batches(sock, call)
     return Singly(sock)
+
+
+def _isOfItsFamily(sock: socket.socket) -> bool:
+    # Whoever made an object of a descriptor may have been wrong about it.
+    if _SO_DOMAIN is None:
+        return True
+    return sock.getsockopt(socket.SOL_SOCKET, _SO_DOMAIN) == sock.family

@@ -4,11 +4,16 @@ How the reactor hears that a child process has ended.
 Twisted has C{SIGCHLD} write to a pipe of its own (C{signal.set_wakeup_fd}).  There
 is one such descriptor in a process, and while uvloop runs it is uvloop's: it wakes
 the loop, which has Python call the handlers.  So a plain handler does here.
+
+But as long as asyncio has children of its own C{SIGCHLD} is uvloop's, and it is nobody's
+when the last of these has ended.  So each of Twisted's is watched by a descriptor
+(pidfd_open(2)) where there are such; the signal is for where there are none.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from types import FrameType
 from typing import Protocol
@@ -65,3 +70,26 @@ class ChildSignals:
         # Python calls this between any two bytecodes: the work waits for its turn.
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(process.reapAllProcesses)
+
+
+def watchChild(pid: int, loop: asyncio.AbstractEventLoop) -> None:
+    """
+    Reap Twisted's processes when one of them ends.
+
+    Args:
+        pid: That one.
+        loop: Where they are reaped.
+    """
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        # An older kernel, another system, or no descriptor is left; or it has ended.
+        loop.call_soon(process.reapAllProcesses)
+        return
+
+    def ended() -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        process.reapAllProcesses()
+
+    loop.add_reader(descriptor, ended)

@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, ConnectionLost
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
@@ -37,7 +37,6 @@ class TCPClientStream(Stream):
         self.connector = connector
         self.addr = addr
         self._peer = peer
-        self._abandoned = False
 
     def __repr__(self) -> str:
         return f"<{type(self)} to {self.addr} at {id(self):x}>"
@@ -53,15 +52,12 @@ class TCPClientStream(Stream):
         """
         The socket is read: have the protocol built, and introduce it.
         """
-        if self._abandoned:
-            self.native.abort()
-            return
         try:
             protocol = self.connector.buildProtocol(self._peer)
         except BaseException as raised:  # noqa: BLE001 - the factory's bug
             self._log.failure("{connector}: buildProtocol raised", connector=self.connector)
-            self.native.abort()
             self.failIfNotConnected(ConnectError(string=str(raised)))
+            self.discard()
             return
         # Where there is none, something has to be told of the end all the same.
         self.protocol = Protocol() if protocol is None else protocol
@@ -69,19 +65,29 @@ class TCPClientStream(Stream):
         if protocol is None:
             self.loseConnection()
 
+    def _madeRaised(self) -> None:
+        # As Twisted does here: a client whose protocol is broken hears of the end.
+        self.raised()
+
     def failIfNotConnected(self, error: Exception) -> None:
         """
         Somebody gave up in the last moment.
         """
-        if not self.connected and not self.disconnected and not self._abandoned:
-            self._abandoned = True
-            self.connector.connectionFailed(Failure(error))
+        if not self.connected and not self.disconnected:
+            self.giveUp(error)
+
+    def giveUp(self, error: Exception | None = None) -> None:
+        """
+        See L{Stream.giveUp}; the connector is told.
+        """
+        super().giveUp()
+        self.connector.connectionFailed(Failure(error or ConnectionLost()))
 
     def connectionLost(self, reason: Failure) -> None:
         """
         Close, and tell the protocol and the connector.
         """
-        if self.disconnected or self._abandoned:
+        if self.disconnected:
             return
         super().connectionLost(reason)
         self.connector.connectionLost(reason)

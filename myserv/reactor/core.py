@@ -9,27 +9,38 @@ put right where it relies on asyncio's own loop.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import socket
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import uvloop
+try:
+    import uvloop
+except ImportError:
+    raise ImportError(
+        "the uvloop reactor needs uvloop, which is not installed: pip install uvloop"
+    ) from None
 from twisted.internet import error
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.base import DelayedCall, ReactorBase
 from twisted.internet.interfaces import IConnector, IListeningPort
 from twisted.internet.main import installReactor
 from twisted.logger import Logger
-from twisted.python import context
+from twisted.python import context, log
 from twisted.python.failure import Failure
 
-from myserv.reactor.children import ChildSignals
+from myserv.reactor.children import ChildSignals, watchChild
 from myserv.reactor.client import TCPConnector
 from myserv.reactor.datagram import UDPPort
 from myserv.reactor.listening import AdoptedUNIXPort, TCPPort, UNIXPort
-from myserv.reactor.opening import adoptTCP, adoptUNIX
-from myserv.reactor.watching import Watch
+from myserv.reactor.opening import Opening, adoptTCP, adoptUNIX
+from myserv.reactor.watching import Watching
+
+_LONGEST: Final = 86_400.0
+"""Seconds that the loop's timer is set for at most.  Later calls have it set again."""
 
 _STREAM_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
@@ -40,6 +51,9 @@ class UVLoopReactor(AsyncioSelectorReactor):
 
     @ivar eventLoop: The loop.
     @ivar contexts: Twisted's stack of contexts, of the thread that the reactor is in.
+    @ivar base: The C{contextvars} context of all calls but those of connections: what was
+        set before L{run}.
+    @ivar openings: Connections whose protocols are to be introduced in the next turn.
     @ivar natives: The connections and ports that are open and not watched through
         L{addReader}.
     """
@@ -54,10 +68,15 @@ class UVLoopReactor(AsyncioSelectorReactor):
         self.eventLoop: asyncio.AbstractEventLoop = eventLoop or uvloop.new_event_loop()
         self.eventLoop.set_exception_handler(self._raised)
         self.natives: set[Any] = set()
+        self.openings: deque[Sequence[Opening]] = deque()
+        self.base = contextvars.copy_context()
         self.contexts = context.theContextTracker.currentContext().contexts
         self._timer: asyncio.Handle | None = None
         self._armedFor = math.inf
         super().__init__(self.eventLoop)
+        self._watching = Watching(self)
+        # What the parent class goes through.
+        self._readers, self._writers = self._watching.readers, self._watching.writers
 
     def _raised(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         # What nobody else caught. uvloop names the exception where there is one.
@@ -204,35 +223,34 @@ class UVLoopReactor(AsyncioSelectorReactor):
 
     # Whom it watches.
 
+    def callInBase(self, call: Callable[[], object]) -> None:
+        """
+        Call something in the context L{base}; only the loop does that.
+        """
+        self.base.run(call)
+
     def addReader(self, reader: Any) -> None:
         """
         Watch what is read from.
         """
         if reader in self.natives:
             reader.startReading()
-        elif reader not in self._readers and reader not in self._continuousPolling._readers:
-            descriptor = reader.fileno()
+        elif reader not in self._continuousPolling._readers:
             try:
-                self.eventLoop.add_reader(descriptor, Watch(reader, self).read)
+                self._watching.addReader(reader)
             except PermissionError:
                 # A file, which is always ready, and which epoll does not take.
                 self._continuousPolling.addReader(reader)
-            else:
-                self._readers[reader] = descriptor
 
     def addWriter(self, writer: Any) -> None:
         """
         Watch what is written to.
         """
-        if writer in self._writers or writer in self._continuousPolling._writers:
-            return
-        descriptor = writer.fileno()
-        try:
-            self.eventLoop.add_writer(descriptor, Watch(writer, self).write)
-        except PermissionError:
-            self._continuousPolling.addWriter(writer)
-        else:
-            self._writers[writer] = descriptor
+        if writer not in self._continuousPolling._writers:
+            try:
+                self._watching.addWriter(writer)
+            except PermissionError:
+                self._continuousPolling.addWriter(writer)
 
     def removeReader(self, reader: Any) -> None:
         """
@@ -241,7 +259,15 @@ class UVLoopReactor(AsyncioSelectorReactor):
         if reader in self.natives:
             reader.stopReading()
         else:
-            super().removeReader(reader)
+            self._continuousPolling.removeReader(reader)
+            self._watching.removeReader(reader)
+
+    def removeWriter(self, writer: Any) -> None:
+        """
+        Watch it no more.
+        """
+        self._continuousPolling.removeWriter(writer)
+        self._watching.removeWriter(writer)
 
     def removeAll(self) -> list[Any]:
         """
@@ -254,6 +280,9 @@ class UVLoopReactor(AsyncioSelectorReactor):
         for each in natives:
             each.stopReading()
         self.natives.clear()
+        for openings in self.openings:
+            for stream, _ in openings:
+                stream.giveUp()
         return natives + list(super().removeAll())
 
     def getReaders(self) -> list[Any]:
@@ -279,26 +308,27 @@ class UVLoopReactor(AsyncioSelectorReactor):
         when there is nothing else to do.
         """
         call = ReactorBase.callLater(self, delay, callable, *args, **kw)
-        if call.time < self._armedFor:
-            self._arm(call.time, delay)
+        self._arm(delay)
         return call
 
     def _moveCallLaterSooner(self, delayedCall: Any) -> None:
         ReactorBase._moveCallLaterSooner(self, delayedCall)
-        when = delayedCall.getTime()
-        if when < self._armedFor:
-            self._arm(when, when - self.seconds())
+        self._arm(delayedCall.getTime() - self.seconds())
 
-    def _arm(self, when: float, delay: float) -> None:
+    def _arm(self, delay: float) -> None:
+        # By the clock that the loop has: the one that callers have may be set.
+        when = time.monotonic() + delay
+        if when >= self._armedFor:
+            return
         if self._timer is not None:
             self._timer.cancel()
         self._armedFor = when
         if delay <= 0:
-            self._timer = self.eventLoop.call_soon(self._due)
+            self._timer = self.eventLoop.call_soon(self._due, context=self.base)
         else:
             # uvloop rounds to milliseconds: half of all calls would come too early.
-            seconds = math.ceil(delay * 1000) / 1000
-            self._timer = self.eventLoop.call_later(seconds, self._due)
+            seconds = math.ceil(min(delay, _LONGEST) * 1000) / 1000
+            self._timer = self.eventLoop.call_later(seconds, self._due, context=self.base)
 
     def _due(self) -> None:
         if self._timer is not None:
@@ -310,9 +340,7 @@ class UVLoopReactor(AsyncioSelectorReactor):
         # need not be what comes next.
         delay = self.timeout()
         if delay is not None:
-            when = self.seconds() + delay
-            if when < self._armedFor:
-                self._arm(when, delay)
+            self._arm(delay)
 
     def _reschedule(self) -> None:
         # What the parent class calls; L{_arm} has done it.
@@ -330,7 +358,7 @@ class UVLoopReactor(AsyncioSelectorReactor):
         Have the loop see to what other threads have asked for.
         """
         if not self.eventLoop.is_closed():
-            self.eventLoop.call_soon_threadsafe(self._due)
+            self.eventLoop.call_soon_threadsafe(self._due, context=self.base)
 
     def callFromThread(  # type: ignore[override] # its parents do not agree either
         self, f: Callable[..., Any], *args: object, **kwargs: object
@@ -339,6 +367,16 @@ class UVLoopReactor(AsyncioSelectorReactor):
         Have the reactor's thread call something; in the order in which it was asked.
         """
         ReactorBase.callFromThread(self, f, *args, **kwargs)
+
+    def spawnProcess(self, *args: Any, **kwargs: Any) -> Any:
+        """
+        Start a process; the arguments are those of C{IReactorProcess}.
+        """
+        spawned: Any = super().spawnProcess(*args, **kwargs)
+        if spawned.pid is not None:
+            # It may have ended, and been reaped.
+            watchChild(spawned.pid, self.eventLoop)
+        return spawned
 
     def _signalsFactory(self) -> ChildSignals:
         return ChildSignals(ReactorBase._signalsFactory(self), self.eventLoop)
@@ -350,12 +388,25 @@ class UVLoopReactor(AsyncioSelectorReactor):
         Run until L{stop}.
         """
         self.contexts = context.theContextTracker.currentContext().contexts
+        self.base = contextvars.copy_context()
         self.startRunning(installSignalHandlers=installSignalHandlers)
         try:
-            self.eventLoop.run_forever()
+            while self._started:
+                self._runLoop()
         finally:
             self._signals.uninstall()
             self._justStopped = False
+        log.msg("Main loop terminated.")
+
+    def _runLoop(self) -> None:
+        try:
+            self.eventLoop.run_forever()
+        except BaseException:  # noqa: BLE001 - as on Twisted's reactors: a signal's handler, perhaps
+            log.err(None, "Unexpected error in main loop.")
+        else:
+            if self.running and self._started:
+                # Somebody has stopped the loop itself.
+                self.stop()
 
     def iterate(self, delay: float = 0.0) -> None:
         """

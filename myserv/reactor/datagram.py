@@ -25,6 +25,9 @@ BATCH: Final = 64
 """Datagrams read in one turn of the loop, at most.  Twisted counts bytes, and empty
 datagrams have none."""
 
+REST: Final = 0.5
+"""Seconds for which nothing is read after an error that is no datagram's."""
+
 QUEUE: Final = 1024
 """Datagrams that wait for room in the kernel, at most; further ones are dropped."""
 
@@ -60,6 +63,7 @@ class UDPPort(udp.Port):
     _watchedOut = False
     _waitingBytes = 0
     _late: IDelayedCall | None = None
+    _resting: IDelayedCall | None = None
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -85,7 +89,7 @@ class UDPPort(udp.Port):
         self.reactor.natives.add(self)
         if self._watched < 0:
             self._watched = self.socket.fileno()
-            self.reactor.eventLoop.add_reader(self._watched, self.doRead)
+            self.reactor.eventLoop.add_reader(self._watched, self.reactor.callInBase, self.doRead)
         if self._taken and self._late is None:
             # Nothing that arrives may remind of it.
             self._late = self.reactor.callLater(0, self._readLate)
@@ -96,6 +100,9 @@ class UDPPort(udp.Port):
         has room, and what was taken from there waits here.
         """
         self.reading = False
+        resting, self._resting = self._resting, None
+        if resting is not None:
+            resting.cancel()
         if self._late is not None:
             self._late.cancel()
             self._late = None
@@ -157,7 +164,19 @@ class UDPPort(udp.Port):
             if self._connectedAddr:
                 self._refused()
         elif error.errno not in (errno.EINTR, errno.EMSGSIZE):
-            _log.error("{port!r} cannot read: {error}", port=self, error=error)
+            _log.error(
+                "{port!r} cannot read: {error}; it tries again in {rest} s",
+                port=self,
+                error=error,
+                rest=REST,
+            )
+            if self.reading:
+                self.stopReading()
+                self._resting = self.reactor.callLater(REST, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = None
+        self.startReading()
 
     def _refused(self) -> None:
         try:
@@ -242,7 +261,8 @@ class UDPPort(udp.Port):
         self._waitingBytes += len(datagram)
         if not self._watchedOut:
             self._watchedOut = True
-            self.reactor.eventLoop.add_writer(self.socket.fileno(), self._flush)
+            loop = self.reactor.eventLoop
+            loop.add_writer(self.socket.fileno(), self.reactor.callInBase, self._flush)
 
     def _flush(self) -> None:
         waiting = self._waiting

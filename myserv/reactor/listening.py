@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 from collections.abc import Callable
 from functools import lru_cache
 from socket import IPPROTO_TCP, SO_LINGER, SOL_SOCKET, TCP_NODELAY
@@ -22,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python import log
 from twisted.python.failure import Failure
 
-from myserv.reactor.opening import Opening, begin, finish
+from myserv.reactor.opening import Opening, begin, finishSoon
 from myserv.reactor.server import TCPServerStream, unixServerStream
 from myserv.reactor.sockets import Descriptor
 from myserv.reactor.stream import RESET, Stream
@@ -111,7 +110,7 @@ class AcceptingPort:
         if self._resting is None and self._watched < 0:
             self._watched = self.socket.fileno()
             loop: asyncio.AbstractEventLoop = self.reactor.eventLoop
-            loop.add_reader(self._watched, self.doRead)
+            loop.add_reader(self._watched, self.reactor.callInBase, self.doRead)
 
     def stopReading(self) -> None:
         """
@@ -164,7 +163,7 @@ class AcceptingPort:
         # costs as much as half a connection.
         self._batch = min(2 * accepted, BATCH) if accepted >= self._batch else max(accepted, 1)
         if openings:
-            self.reactor.eventLoop.call_soon(finish, openings)
+            finishSoon(self.reactor, openings)
 
     def _acceptBatch(self, openings: list[Opening]) -> int:
         accepted = 0
@@ -190,13 +189,13 @@ class AcceptingPort:
             addr = self._buildAddr(peer)
             protocol = self.factory.buildProtocol(addr)
         except BaseException:
-            os.close(descriptor.fileno())
+            descriptor.destroy()
             raise
         if protocol is None:
-            os.close(descriptor.fileno())
+            descriptor.destroy()
         elif _closesAtOnce(cast(Any, type(protocol))):
             descriptor.socket.setsockopt(SOL_SOCKET, SO_LINGER, RESET)
-            descriptor.socket.close()
+            descriptor.destroy()
         else:
             number = self.sessionno
             self.sessionno = number + 1

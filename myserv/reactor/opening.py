@@ -24,7 +24,7 @@ def begin(stream: Stream) -> Opening:
     Begin to make a connection of its socket.
 
     Returns:
-        What L{finish} needs.
+        What L{finishSoon} needs.
 
     Raises:
         OSError: uvloop did not take the socket, which is closed.
@@ -34,32 +34,43 @@ def begin(stream: Stream) -> Opening:
     try:
         coroutine.send(None)
     except BaseException:
-        os.close(descriptor.fileno())
-        descriptor.close()
+        descriptor.destroy()
         raise
     return stream, coroutine
 
 
-def finish(openings: Sequence[Opening]) -> None:
+def finishSoon(reactor: Any, openings: Sequence[Opening]) -> None:
     """
-    The transports are there: introduce the protocols.
+    Introduce the protocols when the transports are there.
 
-    To be called in the turn after L{begin}, with C{call_soon}: what uvloop has to
-    do comes first, and nothing is read in between.
+    That is in the next turn: what uvloop has to do comes first, and nothing is read in
+    between.
+
+    Args:
+        reactor: If it ends before that, it gives them up.
+        openings: What L{begin} returned in this turn.
     """
-    for stream, coroutine in openings:
+    reactor.openings.append(openings)
+    reactor.eventLoop.call_soon(_finish, reactor, context=reactor.base)
+
+
+def _finish(reactor: Any) -> None:
+    for stream, coroutine in reactor.openings.popleft():
         try:  # noqa: SIM105 - the other way costs a hundredth of a connection
             coroutine.send(None)
         except StopIteration:
             pass
-        stream.opened()
+        if stream.disconnected:
+            stream.discard()
+        else:
+            stream.opened()
 
 
 def open_(stream: Stream) -> None:
     """
     Make a connection of its socket; the protocol is introduced in the next turn.
     """
-    stream.reactor.eventLoop.call_soon(finish, (begin(stream),))
+    finishSoon(stream.reactor, (begin(stream),))
 
 
 def adoptTCP(reactor: Any, descriptor: int, family: int, factory: Any) -> Stream | None:
@@ -79,7 +90,7 @@ def adoptTCP(reactor: Any, descriptor: int, family: int, factory: Any) -> Stream
     peer = address(taken.socket.getpeername())
     protocol = factory.buildProtocol(peer)
     if protocol is None:
-        taken.socket.close()
+        taken.destroy()
         return None
     stream = TCPServerStream(taken, protocol, peer, None, peer.port, reactor)
     open_(stream)
@@ -96,6 +107,6 @@ def adoptUNIX(reactor: Any, descriptor: int, family: int, factory: Any) -> Any:
     sock = taken.socket
     protocol = factory.buildProtocol(UNIXAddress(sock.getsockname()))
     if protocol is None:
-        sock.close()
+        taken.destroy()
         return None
     return unixServerStream(taken, protocol, sock.getpeername(), None, 0, reactor, open_)

@@ -15,8 +15,10 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from twisted.internet.error import ConnectionFdescWentAway
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.logger import Logger
+from twisted.python import log
 from twisted.python.failure import Failure
 
 from myserv.reactor.sockets import Descriptor
@@ -29,6 +31,12 @@ _RESUME: Final = 0
 
 _JOIN: Final = 16 * 1024
 """Bytes up to which copying several pieces into one costs less than C{writev}."""
+
+
+def _check(data: object) -> None:
+    if not isinstance(data, bytes):
+        # In Twisted's words.
+        raise TypeError("Data must be bytes")
 
 
 def ignore(data: bytes) -> None:
@@ -62,6 +70,7 @@ class Outflow:
         "_drainDue",
         "_inputEnded",
         "_isGivingWay",
+        "_last",
         "_loop",
         "_send",
         "connected",
@@ -77,6 +86,8 @@ class Outflow:
     )
 
     bufferSize = BUFFER
+    # As Twisted's: who has shared the socket with somebody else turns it off.
+    _shouldShutdown = True
 
     _log = Logger()
     _writeDisconnecting = False
@@ -110,6 +121,8 @@ class Outflow:
         self._drainDue = False
         self._inputEnded = False
         self._isGivingWay = False
+        # The class of the protocol, after the end.
+        self._last: type = type(protocol)
 
     @property
     def socket(self) -> socket.socket:
@@ -119,29 +132,44 @@ class Outflow:
         Raises:
             OSError: The connection is over.
         """
-        return self.descriptor.socket
+        lent = self.descriptor.socket
+        lent.whenClosed = self._socketClosed
+        return lent
+
+    def _socketClosed(self) -> None:
+        # The same connection may go on elsewhere, through another descriptor.
+        self._shouldShutdown = False
+        self.stopReading()
+        self._loop.call_soon(self.connectionLost, Failure(ConnectionFdescWentAway()))
 
     # Bytes.
 
     def write(self, data: bytes) -> None:
         """
         Send bytes, now or when there is room.
+
+        Raises:
+            TypeError: They are not C{bytes}.  Of anything else uvloop keeps what may be
+                changed before it is sent, or drops it without a word if it is false.
         """
+        if type(data) is not bytes:
+            _check(data)
         self._send(data)
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """
         Send several pieces as one.
+
+        Raises:
+            TypeError: As L{write}; then none is sent.
         """
         pieces = iovec if isinstance(iovec, list | tuple) else list(iovec)
+        for piece in pieces:
+            _check(piece)
         if self._direct and len(pieces) > 1 and sum(map(len, pieces)) > _JOIN:
             self.native.writelines(pieces)
-            return
-        try:
-            data = b"".join(pieces)
-        except TypeError:
-            raise TypeError("Data must be bytes") from None
-        self._send(data)
+        else:
+            self._send(b"".join(pieces))
 
     def getWriteBufferSize(self) -> int:
         """
@@ -326,7 +354,12 @@ class Outflow:
         The protocol, or a producer of its, raised what is being handled.
         """
         failure = Failure()
-        self._log.failure("{stream.logstr}: unhandled error", failure, stream=self)
+        contexts = self._contexts
+        contexts.append(self)
+        try:
+            log.err(failure)
+        finally:
+            contexts.pop()
         self.connectionLost(failure)
 
     def stopReading(self) -> None:

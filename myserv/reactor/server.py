@@ -52,7 +52,7 @@ class ServerStream(Stream):
         self.sessionno = sessionno
 
     def __repr__(self) -> str:
-        return f"<{type(self.protocol).__name__} #{self.sessionno} on {self._on}>"
+        return f"<{self.protocolType.__name__} #{self.sessionno} on {self._on}>"
 
     @property
     def logstr(self) -> str:
@@ -68,7 +68,9 @@ class ServerStream(Stream):
 
     @property
     def _on(self) -> Any:
-        return self.getHost().port if self.server is None else self.server._realPortNumber
+        if self.server is None:
+            return self.getHost().port if self.connected else "a closed socket"
+        return self.server._realPortNumber
 
 
 class TCPServerStream(ServerStream):
@@ -113,7 +115,9 @@ class UNIXServerStream(Credentialed, DescriptorQueue, ServerStream):
 
     @property
     def _on(self) -> Any:
-        return self.socket.getsockname()
+        if self.server is None:
+            return self.socket.getsockname() if self.connected else "a closed socket"
+        return self.server.port
 
     def getHost(self) -> UNIXAddress:
         """

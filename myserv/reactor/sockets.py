@@ -10,6 +10,27 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable
+
+
+class Lent(socket.socket):
+    """
+    A connection's socket in the hands of whoever asked for it.
+
+    @ivar whenClosed: Called once, instead of closing it.
+    """
+
+    whenClosed: Callable[[], object] | None = None
+
+    def close(self) -> None:
+        """
+        Tell the connection, which ends and has uvloop close the socket.
+
+        libuv ends the process when a descriptor is gone that it is about to watch.
+        """
+        told, self.whenClosed = self.whenClosed, None
+        if told is not None:
+            told()
 
 
 class Descriptor:
@@ -36,7 +57,7 @@ class Descriptor:
         """
         self._number = number
         self._family = family
-        self._socket: socket.socket | None = None
+        self._socket: Lent | None = None
 
     def fileno(self) -> int:
         """
@@ -45,7 +66,7 @@ class Descriptor:
         return self._number
 
     @property
-    def socket(self) -> socket.socket:
+    def socket(self) -> Lent:
         """
         The socket, for its options.
 
@@ -55,8 +76,16 @@ class Descriptor:
         if self._socket is None:
             if self._number < 0:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-            self._socket = socket.socket(self._family, self.type, 0, self._number)
+            self._socket = Lent(self._family, self.type, 0, self._number)
         return self._socket
+
+    def destroy(self) -> None:
+        """
+        Close the descriptor: uvloop has not got it.
+        """
+        number = self._number
+        self.close()
+        os.close(number)
 
     def close(self) -> None:
         """
@@ -65,6 +94,7 @@ class Descriptor:
         self._number = -1
         if self._socket is not None:
             # Whoever kept it is not to meet the descriptor's next owner.
+            self._socket.whenClosed = None
             self._socket.detach()
 
 

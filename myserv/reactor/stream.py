@@ -26,7 +26,7 @@ from twisted.internet.interfaces import (
     ITCPTransport,
     ITLSTransport,
 )
-from twisted.python import context
+from twisted.python import context, log
 from twisted.python.failure import Failure
 from twisted.python.log import ILogContext
 from zope.interface import implementer
@@ -46,7 +46,7 @@ RESET: Final = struct.pack("ii", 1, 0)
 
 
 @implementer(ITLSTransport, ITCPTransport, ISystemHandle, IHalfCloseableDescriptor)
-@implementer(IConsumer, IPushProducer)
+@implementer(IConsumer, IPushProducer, ILoggingContext)
 class Stream(Outflow):
     """
     A connection on one of uvloop's transports.
@@ -61,11 +61,8 @@ class Stream(Outflow):
     tlsClient = False
     TLS = False
 
-    # As Twisted's: who has shared the socket with somebody else turns it off.
-    _shouldShutdown = True
-
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {type(self.protocol).__name__}>"
+        return f"<{type(self).__name__} of {self.protocolType.__name__}>"
 
     @property
     def logstr(self) -> str:
@@ -74,12 +71,17 @@ class Stream(Outflow):
         """
         return self._protocolName()
 
+    @property
+    def protocolType(self) -> type:
+        """The class of the protocol, of the last one after the end."""
+        return self._last if self.protocol is None else type(self.protocol)
+
     def _protocolName(self) -> str:
         # Asked for when something is logged, which is seldom.
         protocol = self.protocol
         if ILoggingContext.providedBy(protocol):
             return str(protocol.logPrefix())
-        return type(protocol).__name__
+        return self.protocolType.__name__
 
     def logPrefix(self) -> str:
         """
@@ -123,10 +125,33 @@ class Stream(Outflow):
         """
         self.connected = True
         self.reactor.natives.add(self)
+        contexts = self._contexts
+        contexts.append(self)
         try:
             self.protocol.makeConnection(self)
-        except BaseException:  # noqa: BLE001 - the protocol's bug; Twisted only logs it, too
-            self._log.failure("{stream.logstr}: makeConnection raised", stream=self)
+        except BaseException:  # noqa: BLE001 - the protocol's bug
+            self._madeRaised()
+        finally:
+            contexts.pop()
+
+    def giveUp(self) -> None:
+        """
+        The reactor has ended before the protocol was introduced, which it never will be.
+        """
+        self.disconnected = True
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def discard(self) -> None:
+        """
+        Close the socket of a connection that was given up.
+        """
+        self.native.abort()
+        self.descriptor.close()
+
+    def _madeRaised(self) -> None:
+        # Twisted leaves an accepted connection open, too.
+        log.err()
 
     def data_received(self, data: bytes) -> None:
         """
@@ -237,11 +262,17 @@ class Stream(Outflow):
         if producer is not None:
             self._tell(producer.stopProducing)
         self._closeNative(reset=self._aborting)
-        protocol, self.protocol = self.protocol, None
+        protocol = self.protocol
+        contexts = self._contexts
+        contexts.append(self)
         try:
+            self.protocol = None
+            self._last = type(protocol)
             protocol.connectionLost(reason)
         except BaseException:  # noqa: BLE001 - the protocol's bug
-            self._log.failure("connectionLost raised")
+            log.err()
+        finally:
+            contexts.pop()
 
     def _closeNative(self, *, reset: bool) -> None:
         native, self.native = self.native, None

@@ -4,10 +4,16 @@ those of others that are made like them.
 
 Twisted makes a logging context for each call, which costs as much as receiving a
 small datagram.  Here it is made when something is logged.
+
+libuv ends the process (C{abort}) when the kernel does not know a descriptor that it is to
+watch, or to watch in another way: somebody has closed it and not said so.  So each is
+looked at when that is asked for, and again before the loop tells the kernel.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -73,3 +79,119 @@ class Watch:
                 self._reactor._disconnectSelectable(whose, why, read)
         finally:
             contexts.pop()
+
+
+def _fileOf(descriptor: int) -> tuple[int, int]:
+    # Another file may have the number by now.
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino
+
+
+class Watching:
+    """
+    Which descriptors the loop watches, and whether they are what they were.
+
+    @ivar readers: What is read from, and its descriptor.
+    @ivar writers: What is written to.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        """
+        Args:
+            reactor: A L{myserv.reactor.core.UVLoopReactor}.
+        """
+        self._reactor = reactor
+        self._loop: asyncio.AbstractEventLoop = reactor.eventLoop
+        self.readers: dict[Any, int] = {}
+        self.writers: dict[Any, int] = {}
+        self._files: dict[int, tuple[int, int]] = {}
+        #: In how many ways a descriptor is watched: one or two.
+        self._ways: dict[int, int] = {}
+        self._new: set[int] = set()
+
+    def addReader(self, reader: Any) -> None:
+        """
+        Watch what is read from; what is watched already is no error.
+
+        Raises:
+            PermissionError: It is a file, which is always ready.
+            OSError: It has no open descriptor.
+        """
+        if reader not in self.readers:
+            number = self._begin(reader)
+            call = Watch(reader, self._reactor).read
+            self._loop.add_reader(number, self._reactor.callInBase, call)
+            self.readers[reader] = number
+
+    def addWriter(self, writer: Any) -> None:
+        """
+        Watch what is written to; as L{addReader}.
+        """
+        if writer not in self.writers:
+            number = self._begin(writer)
+            call = Watch(writer, self._reactor).write
+            self._loop.add_writer(number, self._reactor.callInBase, call)
+            self.writers[writer] = number
+
+    def removeReader(self, reader: Any) -> None:
+        """
+        Watch it no more; what is not watched is no error.
+        """
+        number = self.readers.get(reader)
+        if number is not None and self._isSame(number):
+            del self.readers[reader]
+            self._loop.remove_reader(number)
+            self._ended(number)
+
+    def removeWriter(self, writer: Any) -> None:
+        """
+        Watch it no more; as L{removeReader}.
+        """
+        number = self.writers.get(writer)
+        if number is not None and self._isSame(number):
+            del self.writers[writer]
+            self._loop.remove_writer(number)
+            self._ended(number)
+
+    def _begin(self, whose: Any) -> int:
+        number: int = whose.fileno()
+        file = _fileOf(number)
+        if self._files.get(number, file) != file:
+            self._drop(number)
+        self._files[number] = file
+        self._ways[number] = self._ways.get(number, 0) + 1
+        if not self._new:
+            self._loop.call_soon(self._checkNew)
+        self._new.add(number)
+        return number
+
+    def _checkNew(self) -> None:
+        # The kernel hears of them next.
+        new, self._new = self._new, set()
+        for number in new:
+            self._isSame(number)
+
+    def _isSame(self, number: int) -> bool:
+        file = self._files.get(number)
+        try:
+            if file is None or _fileOf(number) == file:
+                return True
+        except OSError:
+            pass
+        self._drop(number)
+        return False
+
+    def _drop(self, number: int) -> None:
+        # Both at once: to end one of them only would be another way to watch.
+        self._loop.remove_reader(number)
+        self._loop.remove_writer(number)
+        del self._files[number], self._ways[number]
+        for watched in (self.readers, self.writers):
+            for each in [each for each, theirs in watched.items() if theirs == number]:
+                del watched[each]
+                _log.error("{each!r} has closed its descriptor while it was watched", each=each)
+
+    def _ended(self, number: int) -> None:
+        self._ways[number] -= 1
+        if not self._ways[number]:
+            del self._files[number], self._ways[number]

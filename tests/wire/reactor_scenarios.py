@@ -468,7 +468,7 @@ async def costsOnlyItsOwnConnection(reactor: Any) -> None:
     badSock.sendall(b"x")
     await until(reactor, lambda: bad.lost)
     assert bad.lost.check(ZeroDivisionError)
-    assert problems.pop()["log_failure"].check(ZeroDivisionError)
+    assert problems.pop()["failure"].check(ZeroDivisionError)
     assert await read(reactor, badSock) == b""
     goodSock.sendall(b"x")
     await until(reactor, lambda: good.received == b"x")
@@ -485,7 +485,7 @@ async def costsOnlyItsOwnConnection(reactor: Any) -> None:
     worst.transport.registerProducer(Raises(), True)
     worstSock.close()
     await until(reactor, lambda: worst.lost)
-    kinds = [each["log_failure"].type for each in problems]
+    kinds = [each["failure"].type for each in problems]
     assert kinds == [KeyError, ZeroDivisionError, KeyError], kinds
     problems.clear()
     goodSock.close()

@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 
 from tests.reactor.__main__ import MODULES, judgeAlone
-from tests.wire import native_scenarios, reactor_scenarios
+from tests.wire import asyncio_scenarios, native_scenarios, reactor_scenarios
 from tests.wire.processes import Processes, freePort, waitFor
 
 pytestmark = pytest.mark.wire
@@ -26,7 +26,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 SCENARIOS: Final = [
     (module.__name__, name)
-    for module in (reactor_scenarios, native_scenarios)
+    for module in (reactor_scenarios, native_scenarios, asyncio_scenarios)
     for name, each in vars(module).items()
     if inspect.iscoroutinefunction(each) and list(inspect.signature(each).parameters) == ["reactor"]
 ]
@@ -76,8 +76,16 @@ def test_saysWhatIsMissing() -> None:
         "import sys; sys.modules['uvloop'] = None; from myserv.reactor import install; install()"
     )
     ran = run(sys.executable, "-c", program)
-    assert "ImportError: the uvloop reactor needs uvloop" in ran.stderr
-    assert "pip install 'myserv[uvloop]'" in ran.stderr
+    *_, last = ran.stderr.splitlines()
+    needs = "the uvloop reactor needs uvloop, which is not installed: pip install uvloop"
+    assert last == f"ImportError: {needs}"
+    assert ran.stderr.count("Traceback") == 1
+    without = (
+        "import sys; sys.modules['uvloop'] = None; from twisted.scripts.twistd import run; run()"
+    )
+    assert needs in run(sys.executable, "-c", without, "--reactor", "uvloop", "myserv").stdout
+    offered = run(sys.executable, "-c", without, "--help-reactors").stdout
+    assert re.search(rf"^    !uvloop\t.*{re.escape(needs)}", offered, re.MULTILINE)
 
 
 def test_isInstalledOnce() -> None:
