@@ -403,6 +403,9 @@ class UVLoopReactor(AsyncioSelectorReactor):
             self.eventLoop.run_forever()
         except BaseException:  # noqa: BLE001 - as on Twisted's reactors: a signal's handler, perhaps
             log.err(None, "Unexpected error in main loop.")
+            # It may have been raised where the timer is set again.
+            self._armedFor = math.inf
+            self._arm(0)
         else:
             if self.running and self._started:
                 # Somebody has stopped the loop itself.

@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from twisted.internet.error import (
     InvalidAddressError,
     MessageLengthError,
     NotConnectingError,
+    ReactorNotRunning,
     UnsupportedAddressFamily,
     UserError,
 )
@@ -1355,11 +1356,16 @@ def main(scenario: Callable[[Any], Coroutine[Any, Any, None]]) -> int:
     observer: Any = observe
     globalLogPublisher.addObserver(observer)
 
+    def stop() -> None:
+        # A scenario may have done so.
+        with suppress(ReactorNotRunning):
+            reactor.stop()
+
     def run() -> None:
         ran = Deferred.fromCoroutine(scenario(reactor))
         ran.addTimeout(2 * TIMEOUT, reactor)
         ran.addBoth(outcome.append)
-        ran.addBoth(lambda _: reactor.stop())
+        ran.addBoth(lambda _: stop())
 
     reactor.callWhenRunning(run)
     reactor.run()

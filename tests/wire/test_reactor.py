@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 
 from tests.reactor.__main__ import MODULES, judgeAlone
-from tests.wire import asyncio_scenarios, native_scenarios, reactor_scenarios
+from tests.wire import asyncio_scenarios, misuse_scenarios, native_scenarios, reactor_scenarios
 from tests.wire.processes import Processes, freePort, waitFor
 
 pytestmark = pytest.mark.wire
@@ -26,7 +26,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 SCENARIOS: Final = [
     (module.__name__, name)
-    for module in (reactor_scenarios, native_scenarios, asyncio_scenarios)
+    for module in (reactor_scenarios, misuse_scenarios, native_scenarios, asyncio_scenarios)
     for name, each in vars(module).items()
     if inspect.iscoroutinefunction(each) and list(inspect.signature(each).parameters) == ["reactor"]
 ]
