@@ -42,6 +42,10 @@ from myserv.reactor.watching import Watching
 _LONGEST: Final = 86_400.0
 """Seconds that the loop's timer is set for at most.  Later calls have it set again."""
 
+_MOMENT: Final = 0.0001
+"""Seconds that are waited for without sleeping, because the loop sleeps a millisecond at
+least.  Twisted polls files ten times as often."""
+
 _STREAM_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
 
@@ -323,7 +327,7 @@ class UVLoopReactor(AsyncioSelectorReactor):
         if self._timer is not None:
             self._timer.cancel()
         self._armedFor = when
-        if delay <= 0:
+        if delay <= _MOMENT:
             self._timer = self.eventLoop.call_soon(self._due, context=self.base)
         else:
             # uvloop rounds to milliseconds: half of all calls would come too early.

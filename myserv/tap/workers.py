@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from twisted.application.reactors import getReactorTypes
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ReactorNotRunning
@@ -95,6 +97,10 @@ def _refuseObjects(document: Document, others: Mapping[str, Any]) -> None:
             raise document.report([Problem(message, ("server", "workers"))])
 
 
+REACTOR_VARIABLE: Final = "MYSERV_REACTOR"
+"""Of the environment: on which reactor workers run, unless twistd's C{--reactor} says."""
+
+
 def supervise(path: str | Path, blueprint: Blueprint, directory: str) -> SupervisedServer:
     """
     Make a server of several processes.
@@ -118,10 +124,42 @@ def supervise(path: str | Path, blueprint: Blueprint, directory: str) -> Supervi
         ChildSpawner(reactor, directory),
         observers.emit,
         blueprint,
-        Conditions(os.environ.get("MYSERV_REACTOR") or chosen, tuple(sys.path)),
+        Conditions(workersReactor(chosen), tuple(sys.path)),
         os.getcwd,
     )
     return SupervisedServer(reactor, supervisor, Path(path).absolute(), directory, log, flags)
+
+
+def workersReactor(chosen: str) -> str:
+    """
+    Find out on which reactor workers are to run.
+
+    Args:
+        chosen: With twistd's C{--reactor}; empty: C{MYSERV_REACTOR} chooses, if anything.
+
+    Returns:
+        Its name; empty: the best there is.
+
+    Raises:
+        ConfigurationError: C{MYSERV_REACTOR} names none that can be had here.
+    """
+    name = os.environ.get(REACTOR_VARIABLE, "")
+    if chosen or not name:
+        return chosen
+    installers: Iterable[Any] = getReactorTypes()
+    modules = {each.shortName: each.moduleName for each in installers}
+    if name not in modules:
+        known = ", ".join(sorted(modules))
+        raise ConfigurationError(
+            f'{REACTOR_VARIABLE}: there is no reactor "{name}"; these are known: {known}'
+        )
+    try:
+        importlib.import_module(modules[name])
+    except ImportError as error:
+        raise ConfigurationError(
+            f'{REACTOR_VARIABLE}: the reactor "{name}" cannot be had: {error}'
+        ) from None
+    return name
 
 
 def superviseAgain(path: str | Path, state: Mapping[str, Any], directory: str) -> SupervisedServer:

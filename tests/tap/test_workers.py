@@ -23,7 +23,12 @@ from myserv.tap.mistakes import Refused
 from myserv.tap.notify import Notifier
 from myserv.tap.program import inheritedBySystemd, readFlags
 from myserv.tap.server import exitWithFailure
-from myserv.tap.workers import SupervisedServer, makeServer
+from myserv.tap.workers import (
+    REACTOR_VARIABLE,
+    SupervisedServer,
+    makeServer,
+    workersReactor,
+)
 from myserv.workers.blueprint import Blueprint, packBlueprint
 from myserv.workers.messages import Deaf, Drain, Failed
 from myserv.workers.upgrade import VARIABLE
@@ -314,3 +319,29 @@ def _json(made: Blueprint) -> bytes:
     import json
 
     return json.dumps(packBlueprint(made)).encode()
+
+
+class TestReactor:
+    def test_whoChooses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What twistd is told comes first, then the environment."""
+        monkeypatch.delenv(REACTOR_VARIABLE, raising=False)
+        assert workersReactor("") == ""
+        assert workersReactor("poll") == "poll"
+        monkeypatch.setenv(REACTOR_VARIABLE, "epoll")
+        assert workersReactor("") == "epoll"
+        assert workersReactor("poll") == "poll"
+        monkeypatch.setenv(REACTOR_VARIABLE, "")
+        assert workersReactor("") == ""
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("pol", r'^MYSERV_REACTOR: there is no reactor "pol"; these are known: .*epoll, .*'),
+            ("kqueue", r'^MYSERV_REACTOR: the reactor "kqueue" cannot be had: .*KQ_EV_ADD'),
+        ],
+    )
+    def test_noneSuch(self, monkeypatch: pytest.MonkeyPatch, name: str, message: str) -> None:
+        """One line, before any process starts."""
+        monkeypatch.setenv(REACTOR_VARIABLE, name)
+        with pytest.raises(ConfigurationError, match=message):
+            workersReactor("")
