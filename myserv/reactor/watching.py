@@ -118,68 +118,74 @@ class Watching:
             OSError: It has no open descriptor.
         """
         if reader not in self.readers:
-            number = self._begin(reader)
             call = Watch(reader, self._reactor).read
-            self._loop.add_reader(number, self._reactor.callInBase, call)
-            self.readers[reader] = number
+            self._watch(reader, self._loop.add_reader, call, self.readers)
 
     def addWriter(self, writer: Any) -> None:
         """
         Watch what is written to; as L{addReader}.
         """
         if writer not in self.writers:
-            number = self._begin(writer)
             call = Watch(writer, self._reactor).write
-            self._loop.add_writer(number, self._reactor.callInBase, call)
-            self.writers[writer] = number
+            self._watch(writer, self._loop.add_writer, call, self.writers)
 
     def removeReader(self, reader: Any) -> None:
         """
         Watch it no more; what is not watched is no error.
         """
-        number = self.readers.get(reader)
-        if number is not None and self._isSame(number):
-            del self.readers[reader]
-            self._loop.remove_reader(number)
-            self._ended(number)
+        number = self.readers.pop(reader, None)
+        if number is not None:
+            self._ignore(number, self._loop.remove_reader)
 
     def removeWriter(self, writer: Any) -> None:
         """
         Watch it no more; as L{removeReader}.
         """
-        number = self.writers.get(writer)
-        if number is not None and self._isSame(number):
-            del self.writers[writer]
-            self._loop.remove_writer(number)
-            self._ended(number)
+        number = self.writers.pop(writer, None)
+        if number is not None:
+            self._ignore(number, self._loop.remove_writer)
 
-    def _begin(self, whose: Any) -> int:
+    def _watch(
+        self,
+        whose: Any,
+        add: Callable[..., Any],
+        call: Callable[[], None],
+        watched: dict[Any, int],
+    ) -> None:
         number: int = whose.fileno()
         file = _fileOf(number)
         if self._files.get(number, file) != file:
             self._drop(number)
+        add(number, self._reactor.callInBase, call)
+        watched[whose] = number
         self._files[number] = file
         self._ways[number] = self._ways.get(number, 0) + 1
         if not self._new:
             self._loop.call_soon(self._checkNew)
         self._new.add(number)
-        return number
 
     def _checkNew(self) -> None:
         # The kernel hears of them next.
         new, self._new = self._new, set()
         for number in new:
-            self._isSame(number)
+            if not self._isSame(number):
+                self._drop(number)
+
+    def _ignore(self, number: int, remove: Callable[[int], object]) -> None:
+        if not self._isSame(number):
+            self._drop(number)
+        elif number in self._ways:
+            remove(number)
+            self._ways[number] -= 1
+            if not self._ways[number]:
+                del self._files[number], self._ways[number]
 
     def _isSame(self, number: int) -> bool:
         file = self._files.get(number)
         try:
-            if file is None or _fileOf(number) == file:
-                return True
+            return file is None or _fileOf(number) == file
         except OSError:
-            pass
-        self._drop(number)
-        return False
+            return False
 
     def _drop(self, number: int) -> None:
         # Both at once: to end one of them only would be another way to watch.
@@ -190,8 +196,3 @@ class Watching:
             for each in [each for each, theirs in watched.items() if theirs == number]:
                 del watched[each]
                 _log.error("{each!r} has closed its descriptor while it was watched", each=each)
-
-    def _ended(self, number: int) -> None:
-        self._ways[number] -= 1
-        if not self._ways[number]:
-            del self._files[number], self._ways[number]
