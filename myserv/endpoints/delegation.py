@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.interfaces import IHandshakeListener
+from zope.interface import alsoProvides
+
 
 class OfTransport:
     """
@@ -85,6 +88,9 @@ def _startTLS(self: Any, *arguments: Any, **named: Any) -> Any:
     if asking is None:
         asking = _asking[made] = type(made.__name__, (made,), {"__getattr__": _lookUp})
     self.__class__ = asking
+    if IHandshakeListener.providedBy(self.upper):
+        # Whose protocol we are from now on asks us.
+        alsoProvides(self, IHandshakeListener)
     try:
         return self.transport.startTLS(*arguments, **named)
     finally:

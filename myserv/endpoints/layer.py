@@ -20,7 +20,7 @@ from twisted.internet.interfaces import (
     ITransport,
 )
 from twisted.python.failure import Failure
-from zope.interface import implementer, providedBy
+from zope.interface import alsoProvides, implementer, providedBy
 from zope.interface.declarations import Provides
 
 from myserv.endpoints.delegation import layerOver
@@ -113,6 +113,14 @@ class Layer:
         """
         The transport speaks TLS from now on: what was looked up of it may be another.
         """
+        alsoProvides(self, *providedBy(self.transport))
+
+    def handshakeCompleted(self) -> None:
+        """
+        The TLS beneath, which was begun with C{startTLS}, has shaken hands.
+        """
+        if self.upper is not None:
+            self.upper.handshakeCompleted()
 
     def connectionMade(self) -> None:
         """

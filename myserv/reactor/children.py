@@ -16,7 +16,7 @@ import asyncio
 import os
 import signal
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.internet import process
 
@@ -72,14 +72,15 @@ class ChildSignals:
             self._loop.call_soon_threadsafe(process.reapAllProcesses)
 
 
-def watchChild(pid: int, loop: asyncio.AbstractEventLoop) -> None:
+def watchChild(pid: int, reactor: Any) -> None:
     """
     Reap Twisted's processes when one of them ends.
 
     Args:
         pid: That one.
-        loop: Where they are reaped.
+        reactor: A L{myserv.reactor.core.UVLoopReactor}.
     """
+    loop = reactor.eventLoop
     try:
         descriptor = os.pidfd_open(pid)
     except (AttributeError, OSError):
@@ -92,4 +93,4 @@ def watchChild(pid: int, loop: asyncio.AbstractEventLoop) -> None:
         os.close(descriptor)
         process.reapAllProcesses()
 
-    loop.add_reader(descriptor, ended)
+    reactor.watch(loop.add_reader, descriptor, ended)

@@ -46,6 +46,8 @@ _MOMENT: Final = 0.0001
 """Seconds that are waited for without sleeping, because the loop sleeps a millisecond at
 least.  Twisted polls files ten times as often."""
 
+_NO_CONTEXT: Final = contextvars.Context()
+
 _STREAM_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
 
@@ -227,10 +229,19 @@ class UVLoopReactor(AsyncioSelectorReactor):
 
     # Whom it watches.
 
-    def callInBase(self, call: Callable[[], object]) -> None:
+    def watch(self, add: Callable[..., Any], number: int, call: Callable[[], object]) -> None:
         """
-        Call something in the context L{base}; only the loop does that.
+        Have the loop watch a descriptor, and call something in the context L{base}.
+
+        Args:
+            add: The loop's C{add_reader} or C{add_writer}.
+            number: The descriptor.
+            call: What to call.
         """
+        # The loop keeps the context in which it is told so, for as long as it watches.
+        _NO_CONTEXT.run(add, number, self._callInBase, call)
+
+    def _callInBase(self, call: Callable[[], object]) -> None:
         self.base.run(call)
 
     def addReader(self, reader: Any) -> None:
@@ -284,9 +295,11 @@ class UVLoopReactor(AsyncioSelectorReactor):
         for each in natives:
             each.stopReading()
         self.natives.clear()
-        for openings in self.openings:
-            for stream, _ in openings:
+        for stream in [stream for openings in self.openings for stream, _ in openings]:
+            try:
                 stream.giveUp()
+            except BaseException:  # noqa: BLE001 - the bug of a client's factory
+                log.err()
         return natives + list(super().removeAll())
 
     def getReaders(self) -> list[Any]:
@@ -379,7 +392,7 @@ class UVLoopReactor(AsyncioSelectorReactor):
         spawned: Any = super().spawnProcess(*args, **kwargs)
         if spawned.pid is not None:
             # It may have ended, and been reaped.
-            watchChild(spawned.pid, self.eventLoop)
+            watchChild(spawned.pid, self)
         return spawned
 
     def _signalsFactory(self) -> ChildSignals:
@@ -390,7 +403,13 @@ class UVLoopReactor(AsyncioSelectorReactor):
     def run(self, installSignalHandlers: bool = True) -> None:
         """
         Run until L{stop}.
+
+        Raises:
+            RuntimeError: A loop of asyncio's runs in this thread, perhaps this one.
         """
+        isFirst = not self._started and not self._startedBefore
+        if isFirst and asyncio._get_running_loop() is not None:
+            raise RuntimeError("the reactor cannot run within a running loop of asyncio's")
         self.contexts = context.theContextTracker.currentContext().contexts
         self.base = contextvars.copy_context()
         self.startRunning(installSignalHandlers=installSignalHandlers)

@@ -89,7 +89,7 @@ class UDPPort(udp.Port):
         self.reactor.natives.add(self)
         if self._watched < 0:
             self._watched = self.socket.fileno()
-            self.reactor.eventLoop.add_reader(self._watched, self.reactor.callInBase, self.doRead)
+            self.reactor.watch(self.reactor.eventLoop.add_reader, self._watched, self.doRead)
         if self._taken and self._late is None:
             # Nothing that arrives may remind of it.
             self._late = self.reactor.callLater(0, self._readLate)
@@ -262,7 +262,7 @@ class UDPPort(udp.Port):
         if not self._watchedOut:
             self._watchedOut = True
             loop = self.reactor.eventLoop
-            loop.add_writer(self.socket.fileno(), self.reactor.callInBase, self._flush)
+            self.reactor.watch(loop.add_writer, self.socket.fileno(), self._flush)
 
     def _flush(self) -> None:
         waiting = self._waiting

@@ -6,7 +6,6 @@ What opens and closes a port is Twisted's; this replaces how it accepts.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 from collections.abc import Callable
 from functools import lru_cache
@@ -109,8 +108,7 @@ class AcceptingPort:
         self.reactor.natives.add(self)
         if self._resting is None and self._watched < 0:
             self._watched = self.socket.fileno()
-            loop: asyncio.AbstractEventLoop = self.reactor.eventLoop
-            loop.add_reader(self._watched, self.reactor.callInBase, self.doRead)
+            self.reactor.watch(self.reactor.eventLoop.add_reader, self._watched, self.doRead)
 
     def stopReading(self) -> None:
         """

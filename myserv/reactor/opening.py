@@ -63,7 +63,8 @@ def _finish(reactor: Any) -> None:
         if stream.disconnected:
             stream.discard()
         else:
-            stream.opened()
+            # What it sets there is not for others.
+            reactor.base.copy().run(stream.opened)
 
 
 def open_(stream: Stream) -> None:

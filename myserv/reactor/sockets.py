@@ -32,6 +32,22 @@ class Lent(socket.socket):
         if told is not None:
             told()
 
+    def detach(self) -> int:
+        """
+        Give a duplicate of the descriptor away, and end the connection here.
+        """
+        number = os.dup(self.fileno())
+        self.close()
+        return number
+
+    def dup(self) -> socket.socket:  # type: ignore[override] # it is none of these
+        """
+        Make a socket of its own; it does not block, because the two are one in that.
+        """
+        other = socket.socket(self.family, self.type, self.proto, os.dup(self.fileno()))
+        other.setblocking(False)
+        return other
+
 
 class Descriptor:
     """
@@ -77,6 +93,8 @@ class Descriptor:
             if self._number < 0:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             self._socket = Lent(self._family, self.type, 0, self._number)
+            # So it is already, and its object is to know it.
+            self._socket.setblocking(False)
         return self._socket
 
     def destroy(self) -> None:
@@ -95,7 +113,7 @@ class Descriptor:
         if self._socket is not None:
             # Whoever kept it is not to meet the descriptor's next owner.
             self._socket.whenClosed = None
-            self._socket.detach()
+            socket.socket.detach(self._socket)
 
 
 def own(number: int, family: int) -> Descriptor:

@@ -6,8 +6,8 @@ Twisted makes a logging context for each call, which costs as much as receiving 
 small datagram.  Here it is made when something is logged.
 
 libuv ends the process (C{abort}) when the kernel does not know a descriptor that it is to
-watch, or to watch in another way: somebody has closed it and not said so.  So each is
-looked at when that is asked for, and again before the loop tells the kernel.
+watch: somebody has closed it and not said so.  So it is given a duplicate of each, which
+nobody else can close.
 """
 
 from __future__ import annotations
@@ -81,18 +81,12 @@ class Watch:
             contexts.pop()
 
 
-def _fileOf(descriptor: int) -> tuple[int, int]:
-    # Another file may have the number by now.
-    found = os.fstat(descriptor)
-    return found.st_dev, found.st_ino
-
-
 class Watching:
     """
-    Which descriptors the loop watches, and whether they are what they were.
+    Which descriptors the loop watches for others.
 
-    @ivar readers: What is read from, and its descriptor.
-    @ivar writers: What is written to.
+    @ivar readers: What is read from, and the duplicate of its descriptor.
+    @ivar writers: What is written to, likewise.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -104,10 +98,6 @@ class Watching:
         self._loop: asyncio.AbstractEventLoop = reactor.eventLoop
         self.readers: dict[Any, int] = {}
         self.writers: dict[Any, int] = {}
-        self._files: dict[int, tuple[int, int]] = {}
-        #: In how many ways a descriptor is watched: one or two.
-        self._ways: dict[int, int] = {}
-        self._new: set[int] = set()
 
     def addReader(self, reader: Any) -> None:
         """
@@ -115,11 +105,11 @@ class Watching:
 
         Raises:
             PermissionError: It is a file, which is always ready.
-            OSError: It has no open descriptor.
+            OSError: It has no open descriptor, or there is none left for the duplicate.
         """
         if reader not in self.readers:
             call = Watch(reader, self._reactor).read
-            self._watch(reader, self._loop.add_reader, call, self.readers)
+            self._add(reader, self._loop.add_reader, call, self.readers, self.writers)
 
     def addWriter(self, writer: Any) -> None:
         """
@@ -127,7 +117,7 @@ class Watching:
         """
         if writer not in self.writers:
             call = Watch(writer, self._reactor).write
-            self._watch(writer, self._loop.add_writer, call, self.writers)
+            self._add(writer, self._loop.add_writer, call, self.writers, self.readers)
 
     def removeReader(self, reader: Any) -> None:
         """
@@ -135,7 +125,9 @@ class Watching:
         """
         number = self.readers.pop(reader, None)
         if number is not None:
-            self._ignore(number, self._loop.remove_reader)
+            self._loop.remove_reader(number)
+            if reader not in self.writers:
+                os.close(number)
 
     def removeWriter(self, writer: Any) -> None:
         """
@@ -143,56 +135,24 @@ class Watching:
         """
         number = self.writers.pop(writer, None)
         if number is not None:
-            self._ignore(number, self._loop.remove_writer)
+            self._loop.remove_writer(number)
+            if writer not in self.readers:
+                os.close(number)
 
-    def _watch(
+    def _add(
         self,
         whose: Any,
         add: Callable[..., Any],
         call: Callable[[], None],
-        watched: dict[Any, int],
+        these: dict[Any, int],
+        others: dict[Any, int],
     ) -> None:
-        number: int = whose.fileno()
-        file = _fileOf(number)
-        if self._files.get(number, file) != file:
-            self._drop(number)
-        add(number, self._reactor.callInBase, call)
-        watched[whose] = number
-        self._files[number] = file
-        self._ways[number] = self._ways.get(number, 0) + 1
-        if not self._new:
-            self._loop.call_soon(self._checkNew)
-        self._new.add(number)
-
-    def _checkNew(self) -> None:
-        # The kernel hears of them next.
-        new, self._new = self._new, set()
-        for number in new:
-            if not self._isSame(number):
-                self._drop(number)
-
-    def _ignore(self, number: int, remove: Callable[[int], object]) -> None:
-        if not self._isSame(number):
-            self._drop(number)
-        elif number in self._ways:
-            remove(number)
-            self._ways[number] -= 1
-            if not self._ways[number]:
-                del self._files[number], self._ways[number]
-
-    def _isSame(self, number: int) -> bool:
-        file = self._files.get(number)
+        known = others.get(whose)
+        number = os.dup(whose.fileno()) if known is None else known
         try:
-            return file is None or _fileOf(number) == file
-        except OSError:
-            return False
-
-    def _drop(self, number: int) -> None:
-        # Both at once: to end one of them only would be another way to watch.
-        self._loop.remove_reader(number)
-        self._loop.remove_writer(number)
-        del self._files[number], self._ways[number]
-        for watched in (self.readers, self.writers):
-            for each in [each for each, theirs in watched.items() if theirs == number]:
-                del watched[each]
-                _log.error("{each!r} has closed its descriptor while it was watched", each=each)
+            self._reactor.watch(add, number, call)
+        except BaseException:
+            if known is None:
+                os.close(number)
+            raise
+        these[whose] = number

@@ -8,6 +8,7 @@ provides is part of it, because a transport asks the connection for that.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IFileDescriptorReceiver, IProtocol
@@ -44,7 +45,8 @@ class GenericConnection(Connection):
         # Not for what is looked up before there is one.
         if name == "_transport":
             raise AttributeError(name)
-        return getattr(self._transport, name)
+        found = getattr(self._transport, name)
+        return partial(_startTLS, self) if name == "startTLS" else found
 
 
 def _startTLS(self: Connection, *arguments: Any, **named: Any) -> Any:

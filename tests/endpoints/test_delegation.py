@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.interfaces import IHandshakeListener
+from zope.interface import implementer
 
 from myserv.endpoints.delegation import OfTransport, layerOver
 
@@ -33,6 +35,8 @@ class Wire:
 
 class Plain:
     """What stands over it."""
+
+    upper = None
 
     def __init__(self, transport: Any) -> None:
         self.transport = transport
@@ -104,8 +108,23 @@ def test_startTLS() -> None:
     for name in ("unheardOf", "__unheardOf__"):
         with pytest.raises(AttributeError):
             getattr(upper, name)
+    assert not IHandshakeListener.providedBy(upper)
     # Of this one only, and of the next one that does so.
     assert not hasattr(over(Wire()), "cipher")
     another = over(Wire())
     another.startTLS("context")
     assert type(another) is type(upper)
+
+
+def test_startTLSForOneWhoListens() -> None:
+    """Whose protocol it is from then on asks it for what is above it."""
+
+    @implementer(IHandshakeListener)
+    class Curious:
+        def handshakeCompleted(self) -> None:
+            """It is over."""
+
+    upper = over(Wire())
+    upper.upper = Curious()
+    upper.startTLS("context")
+    assert IHandshakeListener.providedBy(upper)

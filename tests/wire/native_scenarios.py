@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.interfaces import IFileDescriptorReceiver
+from twisted.internet.interfaces import IFileDescriptorReceiver, IHandshakeListener, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import KeyPair
 from twisted.internet.threads import deferToThread
@@ -37,10 +37,15 @@ class Receiver(Protocol):
             sock.sendall(b"received")
 
 
+@implementer(IHandshakeListener)
 class Secured(Protocol):
     """Begins TLS when it is asked to."""
 
     transport: Any
+    completed = 0
+
+    def handshakeCompleted(self) -> None:
+        Secured.completed += ISSLTransport.providedBy(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         self.transport.write(b"go ahead\n")
@@ -127,6 +132,7 @@ async def securesBehindProxy(reactor: Any) -> None:
         secured = await deferToThread(context.wrap_socket, sock)
         assert await deferToThread(secured.recv, 100) == b"a secret"
         secured.close()
+    assert Secured.completed == 2
     await _stop(reactor, listener)
 
 

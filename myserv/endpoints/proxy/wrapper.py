@@ -217,14 +217,19 @@ class ProxyLayer(Layer):
 
     def _build(self) -> None:
         # Before what is above sees them: it may keep them.
-        self.transportChanged()
+        self._passWrites()
         self.handshakeDone(self._peer)
         self._handOn()
 
     def transportChanged(self) -> None:
         """
-        See L{Layer.transportChanged}: what is written does not come here.
+        See L{Layer.transportChanged}.
         """
+        super().transportChanged()
+        self._passWrites()
+
+    def _passWrites(self) -> None:
+        # What is written does not come here.
         self.write = self.transport.write  # type: ignore[method-assign]
         self.writeSequence = self.transport.writeSequence  # type: ignore[method-assign]
 
