@@ -424,8 +424,11 @@ class UVLoopReactor(AsyncioSelectorReactor):
     def _runLoop(self) -> None:
         try:
             self.eventLoop.run_forever()
-        except BaseException:  # noqa: BLE001 - as on Twisted's reactors: a signal's handler, perhaps
+        except BaseException:
             log.err(None, "Unexpected error in main loop.")
+            if self.eventLoop.is_running() or self.eventLoop.is_closed():
+                # It cannot go on, and never will.
+                raise
             # It may have been raised where the timer is set again.
             self._armedFor = math.inf
             self._arm(0)

@@ -13,6 +13,7 @@ nobody else can close.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from typing import Any, Final
@@ -98,6 +99,8 @@ class Watching:
         self._loop: asyncio.AbstractEventLoop = reactor.eventLoop
         self.readers: dict[Any, int] = {}
         self.writers: dict[Any, int] = {}
+        #: Those that are no duplicates, because there was no room for one.
+        self._theirs: set[int] = set()
 
     def addReader(self, reader: Any) -> None:
         """
@@ -105,7 +108,7 @@ class Watching:
 
         Raises:
             PermissionError: It is a file, which is always ready.
-            OSError: It has no open descriptor, or there is none left for the duplicate.
+            OSError: It has no open descriptor.
         """
         if reader not in self.readers:
             call = Watch(reader, self._reactor).read
@@ -127,7 +130,7 @@ class Watching:
         if number is not None:
             self._loop.remove_reader(number)
             if reader not in self.writers:
-                os.close(number)
+                self._close(number)
 
     def removeWriter(self, writer: Any) -> None:
         """
@@ -137,7 +140,7 @@ class Watching:
         if number is not None:
             self._loop.remove_writer(number)
             if writer not in self.readers:
-                os.close(number)
+                self._close(number)
 
     def _add(
         self,
@@ -148,11 +151,26 @@ class Watching:
         others: dict[Any, int],
     ) -> None:
         known = others.get(whose)
-        number = os.dup(whose.fileno()) if known is None else known
+        number = self._duplicate(whose.fileno()) if known is None else known
         try:
             self._reactor.watch(add, number, call)
         except BaseException:
             if known is None:
-                os.close(number)
+                self._close(number)
             raise
         these[whose] = number
+
+    def _duplicate(self, number: int) -> int:
+        try:
+            return os.dup(number)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+        self._theirs.add(number)
+        return number
+
+    def _close(self, number: int) -> None:
+        if number in self._theirs:
+            self._theirs.remove(number)
+        else:
+            os.close(number)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextvars
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -23,6 +24,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionFdescWentAway
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, Protocol
+from twisted.internet.utils import getProcessOutputAndValue
 from twisted.logger import globalLogPublisher
 
 from tests.wire.reactor_scenarios import (
@@ -177,6 +179,26 @@ async def closesWhatIsWatched(reactor: Any) -> None:
         other.close()
 
 
+async def watchesWithoutRoom(reactor: Any) -> None:
+    """Where no descriptor is left for a duplicate, what it is of is watched itself."""
+    ours, theirs = socket.socketpair()
+    one = Watched(ours)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        reactor.addReader(one)
+        reactor.addWriter(one)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    theirs.send(b"x")
+    await until(reactor, lambda: {"read", "write"} <= set(one.calls))
+    reactor.removeReader(one)
+    reactor.removeWriter(one)
+    os.fstat(ours.fileno())
+    ours.close()
+    theirs.close()
+
+
 async def closesItsSocket(reactor: Any) -> None:
     """A connection whose socket is closed is lost, and nobody else's is."""
     for paused in (False, True):
@@ -199,15 +221,25 @@ async def closesItsSocket(reactor: Any) -> None:
 
 async def sharesItsSocket(reactor: Any) -> None:
     """Who goes on with a duplicate of a socket closes the first, and loses nothing."""
-    protocol, sock = await pair(reactor)
-    other = protocol.transport.socket.dup()
-    protocol.transport.socket.close()
-    await until(reactor, lambda: protocol.lost)
-    other.setblocking(True)
-    other.sendall(b"still here")
-    assert await read(reactor, sock) == b"still here"
-    other.close()
-    sock.close()
+    for isGiven in (False, True):
+        protocol, sock = await pair(reactor)
+        lent = protocol.transport.socket
+        assert lent.gettimeout() == 0
+        if isGiven:
+            other = socket.socket(fileno=lent.detach())
+        else:
+            other = lent.dup()
+            assert not os.get_blocking(lent.fileno())
+            lent.close()
+        await until(reactor, partial(getattr, protocol, "lost"))
+        other.setblocking(True)
+        other.sendall(b"still here")
+        assert await read(reactor, sock) == b"still here"
+        number = other.fileno()
+        other.close()
+        with raises(OSError):
+            os.fstat(number)
+        sock.close()
 
 
 user: contextvars.ContextVar[Any] = contextvars.ContextVar("user", default="nobody")
@@ -233,6 +265,41 @@ async def keepsContextsApart(reactor: Any) -> None:
     assert seen == ["nobody"] * 3
     gc.collect()
     assert held() is None
+
+
+async def keepsConnectionsContextsApart(reactor: Any) -> None:
+    """What one sets when it is made, the next one does not see, nor do timers."""
+    seen: list[object] = []
+
+    class Setting(Recorder):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            seen.append(user.get())
+            user.set("somebody")
+
+        def dataReceived(self, data: bytes) -> None:
+            seen.append(user.get())
+
+    for _ in range(3):
+        protocol, sock = await pair(reactor, Setting)
+        sock.send(b"x")
+        sock.close()
+        await until(reactor, partial(getattr, protocol, "lost"))
+    assert seen == ["nobody"] * 6
+    assert user.get() == "nobody"
+
+
+async def refusesARunningLoop(reactor: Any) -> None:
+    """Who runs it within a loop of asyncio's is told, in a program of its own."""
+    program = (
+        "import asyncio\n"
+        "from myserv.reactor import install; reactor = install()\n"
+        "async def main(): reactor.run()\n"
+        "asyncio.run(main())\n"
+    )
+    ran = await getProcessOutputAndValue(sys.executable, ["-c", program], env=dict(os.environ))
+    assert b"RuntimeError: the reactor cannot run within" in ran[1], ran
+    assert ran[2] == 1
 
 
 async def hearsOfAClientsBug(reactor: Any) -> None:
