@@ -425,6 +425,7 @@ class UVLoopReactor(AsyncioSelectorReactor):
         try:
             self.eventLoop.run_forever()
         except BaseException:
+            # A signal's handler, perhaps. As on Twisted's reactors, only stop() ends it.
             log.err(None, "Unexpected error in main loop.")
             if self.eventLoop.is_running() or self.eventLoop.is_closed():
                 # It cannot go on, and never will.
